@@ -1,0 +1,16 @@
+//! The pure core of P2PDB.
+//!
+//! Everything that must be the same on every replica stands here: names, clocks, the bytes of an entry,
+//! the merge of rows, the projection of integer keys and the sync session. Nothing here reads a clock,
+//! draws a random number, opens a socket, starts a thread or speaks SQL: time and randomness are
+//! arguments, storage is a trait. That is what lets one seeded simulator run many replicas of the very
+//! code that the extension runs.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod codec;
+pub mod id;
+pub mod key;
+pub mod limit;
+pub mod name;
+pub mod value;
