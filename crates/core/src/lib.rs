@@ -7,8 +7,10 @@
 //! code that the extension runs.
 #![forbid(unsafe_code)]
 
+pub mod body;
 pub mod clock;
 pub mod codec;
+pub mod entry;
 pub mod id;
 pub mod key;
 pub mod limit;
