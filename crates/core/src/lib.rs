@@ -8,11 +8,18 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+pub mod cellhash;
+pub mod claim;
 pub mod clock;
 pub mod codec;
+pub mod digest;
 pub mod entry;
 pub mod id;
 pub mod key;
 pub mod limit;
+pub mod local;
+pub mod merge;
 pub mod name;
+pub mod record;
+pub mod row;
 pub mod value;

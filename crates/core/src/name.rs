@@ -104,6 +104,25 @@ pub fn key_name<'a>(columns: impl IntoIterator<Item = (&'a Value, Collation)>) -
     Name::Key(out.into())
 }
 
+/// Is this key only the hash of one? Then its values can't be read from it.
+pub fn is_hashed(key: &[u8]) -> bool {
+    key.first() == Some(&HASHED)
+}
+
+/// The values of a key that is not hashed, folded as they compare.
+///
+/// # Errors
+/// [`Malformed`] if the bytes are no key.
+pub fn key_values(key: &[u8]) -> Result<Vec<Value>, Malformed> {
+    let mut r = Reader::new(key);
+    let mut values = Vec::new();
+    while !r.is_empty() {
+        // The tags and payloads of a key are those of values.
+        values.push(Value::read(&mut r)?);
+    }
+    Ok(values)
+}
+
 fn write_folded(value: &Value, collation: Collation, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.u8(NULL),
