@@ -23,3 +23,4 @@ pub mod name;
 pub mod record;
 pub mod row;
 pub mod value;
+pub mod writer;

@@ -6,7 +6,7 @@
 //! user left.
 
 use crate::body::write::Shape;
-use crate::body::{BodyWriter, Cell, ColumnId, Kind};
+use crate::body::{Cell, ColumnId, Kind};
 use crate::cellhash::CellHash;
 use crate::clock::Stamp;
 use crate::codec::Malformed;
@@ -16,6 +16,7 @@ use crate::name::Name;
 use crate::record::Record;
 use crate::row::Settle;
 use crate::value::Value;
+use crate::writer::GroupWriter;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One marker of an alias table, in the order they were written.
@@ -68,10 +69,10 @@ pub fn who_is_who(touches: &[Touch]) -> BTreeMap<i64, Option<i64>> {
     here
 }
 
-/// Where operations go: the body that is being written, and the ids of the table's columns.
-pub struct Pen<'a> {
-    /// The body of the entry under way.
-    pub body: &'a mut BodyWriter,
+/// Where operations go: the group that is being written, and how the table's columns are named there.
+pub struct Pen<'a, 'k> {
+    /// The atomic group under way.
+    pub group: &'a mut GroupWriter<'k>,
     /// The columns' ids, by their number in the table.
     pub columns: &'a [ColumnId],
     /// Columns that common CHECKs join (rule P1).
@@ -83,9 +84,9 @@ impl<R: Rows> Merge<'_, R> {
     ///
     /// # Errors
     /// As [`Rows`].
-    pub fn seal_birth(&mut self, pen: &mut Pen<'_>, key: &Key, cells: &[Cell<'_>]) -> Result<(), R::Error> {
+    pub fn seal_birth(&mut self, pen: &mut Pen<'_, '_>, key: &Key, cells: &[Cell<'_>]) -> Result<(), R::Error> {
         let shape = Shape::new(Kind::Insert, self.table.id, pen.columns.to_vec());
-        let at = self.context.stamp(pen.body.row(&shape, None, &[], None, cells));
+        let at = pen.group.row(&shape, None, &[], None, cells);
         self.keep_local(key, Record::born(at, self.hashes_of(cells)))
     }
 
@@ -93,10 +94,10 @@ impl<R: Rows> Merge<'_, R> {
     ///
     /// # Errors
     /// As [`Rows`].
-    pub fn seal_rebirth(&mut self, pen: &mut Pen<'_>, key: &Key, record: &Record, cells: &[Cell<'_>]) -> Result<(), R::Error> {
+    pub fn seal_rebirth(&mut self, pen: &mut Pen<'_, '_>, key: &Key, record: &Record, cells: &[Cell<'_>]) -> Result<(), R::Error> {
         let mut shape = Shape::new(Kind::Insert, self.table.id, pen.columns.to_vec());
         shape.has_seen = true;
-        let at = self.context.stamp(pen.body.row(&shape, None, &record.incarnations(), None, cells));
+        let at = pen.group.row(&shape, None, &record.incarnations(), None, cells);
         self.rows.digest(0, self.row_digest(key, record));
         self.rows.set_stuck(key, None)?;
         self.keep_local(key, Record::born(at, self.hashes_of(cells)))
@@ -108,7 +109,7 @@ impl<R: Rows> Merge<'_, R> {
     ///
     /// # Errors
     /// As [`Rows`].
-    pub fn seal_change(&mut self, pen: &mut Pen<'_>, old: &Key, key: &Key, mut record: Record, cells: &[Cell<'_>]) -> Result<(), R::Error> {
+    pub fn seal_change(&mut self, pen: &mut Pen<'_, '_>, old: &Key, key: &Key, mut record: Record, cells: &[Cell<'_>]) -> Result<(), R::Error> {
         let hashes = self.hashes_of(cells);
         let differs = |c: &usize| match self.table.id_column {
             Some(id) if id == *c => old != key,
@@ -135,13 +136,13 @@ impl<R: Rows> Merge<'_, R> {
     ///
     /// # Errors
     /// As [`Rows`].
-    pub fn seal_death(&mut self, pen: &mut Pen<'_>, key: &Key, record: &Record) -> Result<(), R::Error> {
+    pub fn seal_death(&mut self, pen: &mut Pen<'_, '_>, key: &Key, record: &Record) -> Result<(), R::Error> {
         let name = self.name_of(key, record);
         let seen = record.incarnations();
         let mut shape = Shape::new(Kind::Delete, self.table.id, Vec::new());
         shape.is_named = true;
         shape.has_seen = !is_implied(&name, &seen);
-        pen.body.row(&shape, Some(&name), &seen, None, &[]);
+        pen.group.row(&shape, Some(&name), &seen, None, &[]);
         if record.has_conflicts {
             self.rows.strike(&name, None, &self.context)?;
         }
@@ -161,7 +162,7 @@ impl<R: Rows> Merge<'_, R> {
     ///
     /// # Errors
     /// As [`Rows`].
-    pub fn seal_settles(&mut self, pen: &mut Pen<'_>) -> Result<(), R::Error> {
+    pub fn seal_settles(&mut self, pen: &mut Pen<'_, '_>) -> Result<(), R::Error> {
         let Some(column) = self.table.id_column else { return Ok(()) };
         for shown in self.rows.displaced()? {
             let key = Key::Id(shown);
@@ -170,7 +171,7 @@ impl<R: Rows> Merge<'_, R> {
             let name = self.name_of(&key, &record);
             let mut shape = Shape::new(Kind::Settle, self.table.id, vec![pen.columns[column]]);
             shape.is_named = true;
-            let stamp = self.context.stamp(pen.body.row(&shape, Some(&name), &[], Some(&at), &[Cell::Integer(shown)]));
+            let stamp = pen.group.row(&shape, Some(&name), &[], Some(&at), &[Cell::Integer(shown)]);
             self.rows.digest(0, self.row_digest(&key, &record));
             if let Some(state) = &mut record.state {
                 state.settle(Settle { column, at, stamp, value: Value::Integer(shown) });
@@ -181,7 +182,7 @@ impl<R: Rows> Merge<'_, R> {
         Ok(())
     }
 
-    fn write_update(&self, pen: &mut Pen<'_>, name: &Name, record: &Record, changed: &[usize], cells: &[Cell<'_>]) -> Stamp {
+    fn write_update(&self, pen: &mut Pen<'_, '_>, name: &Name, record: &Record, changed: &[usize], cells: &[Cell<'_>]) -> Stamp {
         let mut columns = changed.to_vec();
         for group in pen.groups.iter().filter(|g| g.iter().any(|c| changed.contains(c))) {
             columns.extend(group.iter().filter(|c| !changed.contains(c)));
@@ -192,7 +193,7 @@ impl<R: Rows> Merge<'_, R> {
         shape.is_named = true;
         shape.has_seen = !is_implied(name, &seen);
         let cells: Vec<_> = columns.iter().map(|c| cells[*c].clone()).collect();
-        self.context.stamp(pen.body.row(&shape, Some(name), &seen, None, &cells))
+        pen.group.row(&shape, Some(name), &seen, None, &cells)
     }
 
     fn note_update(&mut self, key: &Key, mut record: Record, at: Stamp, changed: &[usize], cells: &[Cell<'_>], hashes: Vec<CellHash>) -> Result<Record, R::Error> {
@@ -203,7 +204,7 @@ impl<R: Rows> Merge<'_, R> {
         let mut state = *state;
         let seen: Vec<Dot> = state.incarnations.iter().map(Stamp::dot).collect();
         let values = changed.iter().map(|c| {
-            let value = cells[*c].to_value().ok_or(Malformed::Rule("a long value can't be a key or in conflict"));
+            let value = cells[*c].to_value().ok_or(Malformed::Rule("a row as the seal reads it has whole values"));
             value.map(|v| (*c, v))
         });
         let values: Vec<_> = values.collect::<Result<_, _>>()?;

@@ -1,0 +1,162 @@
+//! Writing an atomic group: as many entries as one batch of committed transactions needs.
+//!
+//! Operations go into the body under way; when it is full its entry is signed, marked as continued, and
+//! the next begins. Values too long for an entry go ahead of their row as parts. Nothing is kept but the entry under way
+//! and those not yet taken, so that a batch of any size needs bounded memory.
+
+use crate::body::write::Shape;
+use crate::body::{self, BodyWriter, Cell, ColumnId};
+use crate::clock::{Clock, Stamp};
+use crate::entry::{Entry, First, Header};
+use crate::id::{AuthorId, Dot, EntryId, GroupId, Seq, TableId};
+use crate::key::AuthorKey;
+use crate::limit;
+use crate::name::Name;
+
+/// Where a new group starts.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The group (of peers) it is for.
+    pub group: GroupId,
+    /// Parts that the atomic group has so far, where it goes on from an earlier transaction.
+    pub parts: u64,
+    /// The author's head: zero and seq 0 for a new author.
+    pub prev: EntryId,
+    /// The author's last seq.
+    pub last: Seq,
+    /// Heads of other authors that changed since.
+    pub deps: Vec<EntryId>,
+    /// The clock of the first entry.
+    pub clock: Clock,
+    /// Hash over the author's definitions.
+    pub schema: [u8; 16],
+    /// What the author's first entry carries; used only at seq 1.
+    pub first: First,
+}
+
+/// Builds the entries of one atomic group.
+pub struct GroupWriter<'k> {
+    key: &'k AuthorKey,
+    author: AuthorId,
+    at: Start,
+    body: BodyWriter,
+    parts: u64,
+    finished: Vec<Entry>,
+}
+
+impl<'k> GroupWriter<'k> {
+    /// Starts one.
+    pub fn new(key: &'k AuthorKey, at: Start) -> Self {
+        let (author, parts) = (key.public().author(), at.parts);
+        Self { key, author, at, body: BodyWriter::new(author), parts, finished: Vec::new() }
+    }
+
+    /// Is there anything to sign?
+    pub fn is_empty(&self) -> bool {
+        self.body.ops() == 0 && self.finished.is_empty()
+    }
+
+    /// The clock of the entry under way.
+    pub fn clock(&self) -> Clock {
+        self.at.clock
+    }
+
+    /// Adds a row operation and returns its stamp. Cells of a row that is too long to stand inline go ahead as parts.
+    pub fn row(&mut self, shape: &Shape, name: Option<&Name>, seen: &[Dot], at: Option<&Stamp>, cells: &[Cell<'_>]) -> Stamp {
+        let total: usize = cells.iter().map(Cell::payload_bytes).sum();
+        let op = if total <= limit::VALUE_INLINE_BYTES_MAX {
+            self.make_room();
+            self.body.row(shape, name, seen, at, cells)
+        } else {
+            let cells = self.shorten(cells);
+            self.make_room();
+            self.body.row(shape, name, seen, at, &cells)
+        };
+        self.stamp(op)
+    }
+
+    /// Announces a table.
+    pub fn define(&mut self, table: TableId, columns: &[ColumnId], definition: &[u8]) -> Stamp {
+        self.make_room();
+        let op = self.body.define(table, columns, definition);
+        self.stamp(op)
+    }
+
+    /// Entries that are finished and not yet taken.
+    pub fn take(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// Signs the entry under way; `continues` says that the atomic group goes on in a later entry. Gives the
+    /// entries not yet taken; none at all if there was no operation.
+    pub fn finish(mut self, continues: bool) -> Vec<Entry> {
+        if self.body.ops() > 0 {
+            self.close(continues);
+        }
+        self.finished
+    }
+
+    fn stamp(&self, op: u32) -> Stamp {
+        Stamp { clock: self.at.clock, author: self.author, seq: self.at.last.next(), op }
+    }
+
+    fn make_room(&mut self) {
+        if self.body.raw_bytes() >= limit::BODY_RAW_BYTES_TARGET {
+            self.close(true);
+        }
+    }
+
+    fn close(&mut self, continues: bool) {
+        let body = std::mem::replace(&mut self.body, BodyWriter::new(self.author));
+        let seq = self.at.last.next();
+        let header = Header {
+            group: self.at.group,
+            author: self.author,
+            seq,
+            prev: self.at.prev,
+            deps: std::mem::take(&mut self.at.deps),
+            clock: self.at.clock,
+            schema: self.at.schema,
+            certificate: [0; 32],
+            first: (seq.0 == 1).then(|| self.at.first.clone()),
+            continues,
+            body_bytes: 0,
+            body_hash: [0; 32],
+        };
+        let entry = Entry::seal(header, body::pack(&body.finish()), self.key);
+        (self.at.prev, self.at.last, self.at.clock) = (entry.id, seq, Clock(self.at.clock.0 + 1));
+        self.finished.push(entry);
+    }
+
+    /// Inlines cells while they fit, in order; the rest travel as parts.
+    fn shorten<'c>(&mut self, cells: &[Cell<'c>]) -> Vec<Cell<'c>> {
+        let mut room = limit::VALUE_INLINE_BYTES_MAX;
+        let mut short = Vec::with_capacity(cells.len());
+        for cell in cells {
+            let bytes = cell.payload_bytes();
+            short.push(match cell {
+                Cell::Text(b) | Cell::Blob(b) if bytes > room => {
+                    let is_text = matches!(cell, Cell::Text(_));
+                    Cell::Long { is_text, part: self.parts(b), bytes: bytes as u64 }
+                }
+                _ => {
+                    room = room.saturating_sub(bytes);
+                    cell.clone()
+                }
+            });
+        }
+        short
+    }
+
+    fn parts(&mut self, bytes: &[u8]) -> u64 {
+        let first = self.parts;
+        for part in bytes.chunks(limit::PART_BYTES_MAX) {
+            if self.body.ops() > 0 && self.body.raw_bytes() + part.len() > limit::BODY_RAW_BYTES_TARGET {
+                self.close(true);
+            }
+            self.body.part(part);
+            self.parts += 1;
+        }
+        first
+    }
+}
