@@ -105,7 +105,8 @@ impl<R: Rows> Merge<'_, R> {
 
     /// A row is there that was: an update of the columns that differ, or nothing.
     ///
-    /// `key` is where the row stands now, `old` where its record does.
+    /// `key` is where the row stands now, `old` where its record was: where they differ the caller has forgotten
+    /// that one, and those of all rows that moved, before it keeps the first.
     ///
     /// # Errors
     /// As [`Rows`].
@@ -214,7 +215,6 @@ impl<R: Rows> Merge<'_, R> {
     }
 
     fn rekey(&mut self, old: &Key, new: &Key, name: &Name, record: &mut Record) -> Result<(), R::Error> {
-        self.rows.forget(old)?;
         let (Key::Id(from), Key::Id(to), Name::Born { dot, id: birth }) = (old, new, name) else { return Ok(()) };
         self.rows.set_claim(*from, None)?;
         self.rows.set_moved(dot, (to != birth).then_some(*to))?;

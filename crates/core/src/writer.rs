@@ -87,10 +87,15 @@ impl<'k> GroupWriter<'k> {
         std::mem::take(&mut self.finished)
     }
 
-    /// Signs the entry under way; `continues` says that the atomic group goes on in a later entry. Gives the
-    /// entries not yet taken; none at all if there was no operation.
-    pub fn finish(mut self, continues: bool) -> Vec<Entry> {
-        if self.body.ops() > 0 {
+    /// Who writes.
+    pub fn author(&self) -> AuthorId {
+        self.author
+    }
+
+    /// Signs the entry under way; `continues` says that the atomic group goes on in a later entry, `must_close` that an
+    /// earlier entry said so and this one must end it, be it empty. Gives the entries not yet taken.
+    pub fn finish(mut self, continues: bool, must_close: bool) -> Vec<Entry> {
+        if self.body.ops() > 0 || must_close {
             self.close(continues);
         }
         self.finished

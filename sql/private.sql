@@ -1,0 +1,108 @@
+-- The private tables. Made at the first p2p_track or p2p_join, in the database's own file; never STRICT, so
+-- that any SQLite from 3.35 on can open and write the file.
+
+-- Facts of this database: 'format', 'life' (of the arrival order), 'clock' (the floor), 'digest', 'group'.
+CREATE TABLE IF NOT EXISTS _p2p_meta(
+  key TEXT PRIMARY KEY,
+  value
+) WITHOUT ROWID;
+
+-- Tracked tables, by local number.
+CREATE TABLE IF NOT EXISTS _p2p_table(
+  t INTEGER PRIMARY KEY,
+  id BLOB NOT NULL UNIQUE CHECK(length(id) = 8),  -- its id in the log
+  name TEXT NOT NULL,                             -- its name here
+  columns BLOB NOT NULL,                          -- ids of its columns, four bytes each, in the order of their numbers
+  names TEXT NOT NULL,                            -- their names here, a JSON array
+  definition BLOB NOT NULL,                       -- the structured definition
+  state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 3),  -- 0 to be announced, 1 in the log, 2 untracked, 3 can't be built here
+  options TEXT NOT NULL DEFAULT '{}',
+  note TEXT NOT NULL DEFAULT ''
+);
+
+-- Authors, by local number. `held` is the end of the chain as stored, `applied` as merged.
+CREATE TABLE IF NOT EXISTS _p2p_author(
+  n INTEGER PRIMARY KEY,
+  id BLOB NOT NULL UNIQUE CHECK(length(id) = 16),
+  key BLOB NOT NULL CHECK(length(key) = 32),
+  held INTEGER NOT NULL CHECK(held > 0),
+  head BLOB NOT NULL CHECK(length(head) = 32),    -- id of the entry at `held`
+  applied INTEGER NOT NULL CHECK(applied BETWEEN 0 AND held),
+  clock INTEGER NOT NULL,                         -- of the entry at `held`
+  seen BLOB NOT NULL                              -- what the entry at `applied` had seen: pairs of author number and seq
+);
+
+-- The log, in order of arrival.
+CREATE TABLE IF NOT EXISTS _p2p_entry(
+  n INTEGER PRIMARY KEY AUTOINCREMENT,            -- arrival numbers are cursors of peers: never used twice
+  author INTEGER NOT NULL,
+  seq INTEGER NOT NULL CHECK(seq > 0),
+  hash BLOB NOT NULL CHECK(length(hash) = 32),
+  clock INTEGER NOT NULL,
+  ops INTEGER NOT NULL,
+  continues INTEGER NOT NULL CHECK(continues IN (0, 1)),
+  header BLOB NOT NULL,                           -- with the signature
+  body BLOB                                       -- NULL once pruned
+);
+CREATE UNIQUE INDEX IF NOT EXISTS _p2p_entry_seq ON _p2p_entry(author, seq);
+CREATE UNIQUE INDEX IF NOT EXISTS _p2p_entry_hash ON _p2p_entry(hash);
+
+-- Clock records: one packed record a live row, under its visible id or its canonical key.
+CREATE TABLE IF NOT EXISTS _p2p_row(
+  t INTEGER NOT NULL,
+  name NOT NULL,
+  record BLOB NOT NULL,
+  PRIMARY KEY(t, name)
+) WITHOUT ROWID;
+
+-- Rows that do not show the id claimed at birth, by the dot of their birth.
+CREATE TABLE IF NOT EXISTS _p2p_moved(
+  t INTEGER NOT NULL, author INTEGER NOT NULL, seq INTEGER NOT NULL, op INTEGER NOT NULL,
+  shown INTEGER NOT NULL,
+  PRIMARY KEY(t, author, seq, op)
+) WITHOUT ROWID;
+
+-- Rows that show a derived id which nobody settled yet.
+CREATE TABLE IF NOT EXISTS _p2p_claim(
+  t INTEGER NOT NULL, shown INTEGER NOT NULL, claimed INTEGER NOT NULL,
+  PRIMARY KEY(t, shown)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _p2p_claim_id ON _p2p_claim(t, claimed);
+
+-- Rows that the table does not show as merged, and why.
+CREATE TABLE IF NOT EXISTS _p2p_stuck(
+  t INTEGER NOT NULL, name NOT NULL, reason TEXT NOT NULL,
+  PRIMARY KEY(t, name)
+) WITHOUT ROWID;
+
+-- Values that lost a merge and that nobody who had seen them replaced.
+CREATE TABLE IF NOT EXISTS _p2p_conflict(
+  id INTEGER PRIMARY KEY,
+  t INTEGER NOT NULL,
+  name BLOB NOT NULL,                             -- the row's name, its canonical bytes
+  col INTEGER NOT NULL,                           -- the column's number
+  value BLOB NOT NULL,                            -- the value, its canonical bytes
+  reason INTEGER NOT NULL,
+  clock INTEGER NOT NULL, author INTEGER NOT NULL, seq INTEGER NOT NULL, op INTEGER NOT NULL,
+  by_clock INTEGER NOT NULL, by_author INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS _p2p_conflict_row ON _p2p_conflict(t, name);
+
+-- Imported entries that wait for one before them in their author's chain, or for the node.
+CREATE TABLE IF NOT EXISTS _p2p_staged(
+  hash BLOB PRIMARY KEY CHECK(length(hash) = 32),
+  author BLOB NOT NULL, seq INTEGER NOT NULL,
+  entry BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- Entries with operations on a table that can't be built here yet: they are merged when it is.
+CREATE TABLE IF NOT EXISTS _p2p_withheld(
+  table_id BLOB NOT NULL, clock INTEGER NOT NULL, author INTEGER NOT NULL, seq INTEGER NOT NULL,
+  PRIMARY KEY(table_id, clock, author, seq)
+) WITHOUT ROWID;
+
+-- How far of which other store's arrival order is here.
+CREATE TABLE IF NOT EXISTS _p2p_cursor(
+  life BLOB PRIMARY KEY CHECK(length(life) = 16),
+  n INTEGER NOT NULL
+) WITHOUT ROWID;

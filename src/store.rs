@@ -1,0 +1,152 @@
+//! The store: one SQLite connection and its transactions.
+//!
+//! Everything that P2PDB knows of a database stands in private tables (`sql/private.sql`) of that
+//! database's own file, written in the same transactions as the rows they are about: a crash leaves
+//! both or neither. What is cached here is reloaded whenever a transaction fails.
+//!
+//! The store does not know the network, nor when it is its turn: the node's gate decides that.
+
+use p2pdb_core::cellhash::CellHasher;
+use p2pdb_core::id::{Digest, GroupId, Life};
+use p2pdb_core::key::{AuthorKey, Secret};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OptionalExtension};
+
+mod apply;
+mod authors;
+pub(crate) mod define;
+mod error;
+mod log;
+mod receive;
+mod renumber;
+mod rows;
+mod seal;
+mod tables;
+
+pub use error::StoreError;
+pub use log::LogEntry;
+pub use receive::Received;
+pub use seal::Sealed;
+
+use authors::Authors;
+use tables::Tables;
+
+/// Who writes here, and for whom.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The group of peers.
+    pub group: GroupId,
+    /// Its secret.
+    pub secret: Secret,
+    /// The secret's epoch.
+    pub epoch: u32,
+    /// The author key of this copy of the database.
+    pub key: AuthorKey,
+}
+
+/// One database.
+pub struct Store {
+    conn: Connection,
+    identity: Identity,
+    hasher: CellHasher,
+    authors: Authors,
+    tables: Tables,
+    digest: u128,
+    life: Life,
+}
+
+const PRIVATE: &str = include_str!("../sql/private.sql");
+
+/// Makes the private tables where they are not there yet. Safe to call on any connection, inside a transaction or not.
+///
+/// # Errors
+/// SQLite's.
+pub fn create_private_tables(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(PRIVATE)?;
+    conn.execute("INSERT OR IGNORE INTO _p2p_meta(key, value) VALUES('format', 1), ('life', randomblob(16))", [])?;
+    Ok(())
+}
+
+impl Store {
+    /// Takes over a connection that nothing else uses: triggers and foreign keys are switched off on it, and its commits are durable.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file can't be read, or was written by a newer format.
+    pub fn open(conn: Connection, identity: Identity) -> Result<Self, StoreError> {
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+        conn.execute_batch("PRAGMA foreign_keys=OFF; PRAGMA recursive_triggers=OFF; PRAGMA synchronous=FULL")?;
+        create_private_tables(&conn)?;
+        let hasher = CellHasher::new(identity.group);
+        let (authors, tables) = (Authors::default(), Tables::default());
+        let mut store = Self { conn, identity, hasher, authors, tables, digest: 0, life: Life::default() };
+        store.reload()?;
+        Ok(store)
+    }
+
+    /// Reads every cache anew.
+    fn reload(&mut self) -> Result<(), StoreError> {
+        let format: i64 = self.meta("format")?.unwrap_or(1);
+        if format != 1 {
+            return Err(StoreError::NewerFormat(format));
+        }
+        self.life = Life(self.meta::<[u8; 16]>("life")?.unwrap_or_default());
+        self.digest = u128::from_le_bytes(self.meta::<[u8; 16]>("digest")?.unwrap_or_default());
+        self.authors = Authors::load(&self.conn)?;
+        self.tables = Tables::load(&self.conn)?;
+        Ok(())
+    }
+
+    fn meta<T: rusqlite::types::FromSql>(&self, key: &str) -> rusqlite::Result<Option<T>> {
+        let mut statement = self.conn.prepare_cached("SELECT value FROM _p2p_meta WHERE key = ?1")?;
+        statement.query_row([key], |row| row.get(0)).optional()
+    }
+
+    fn set_meta(&self, key: &str, value: impl rusqlite::ToSql) -> rusqlite::Result<()> {
+        let mut statement = self.conn.prepare_cached("INSERT OR REPLACE INTO _p2p_meta(key, value) VALUES(?1, ?2)")?;
+        statement.execute(rusqlite::params![key, value]).map(drop)
+    }
+
+    /// Runs `work` in one write transaction. If it fails, nothing of it remains, in the file or in the caches.
+    fn write<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        let before = self.digest;
+        let outcome = work(self).and_then(|value| {
+            if self.digest != before {
+                self.set_meta("digest", self.digest.to_le_bytes())?;
+            }
+            self.authors.save(&self.conn)?;
+            self.conn.execute_batch("COMMIT")?;
+            Ok(value)
+        });
+        if outcome.is_err() {
+            if !self.conn.is_autocommit() {
+                self.conn.execute_batch("ROLLBACK")?;
+            }
+            self.reload()?;
+        }
+        outcome
+    }
+
+    /// The connection, for reading.
+    pub fn connection(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// Who writes here.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The state digest (rule R20).
+    pub fn digest(&self) -> Digest {
+        Digest(self.digest.to_le_bytes())
+    }
+
+    /// The life of this store's arrival order.
+    pub fn life(&self) -> Life {
+        self.life
+    }
+}
+
+#[cfg(test)]
+mod tests;

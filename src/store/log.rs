@@ -1,0 +1,147 @@
+//! The log: entries as stored, in order of arrival and by (author, seq).
+
+use p2pdb_core::clock::Clock;
+use p2pdb_core::entry::Entry;
+use p2pdb_core::id::{AuthorId, EntryId, Seq};
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::authors::Authors;
+use super::{Store, StoreError};
+use p2pdb_core::record::AuthorNumbers;
+
+/// An entry as stored.
+#[derive(Clone, Debug)]
+pub struct LogEntry {
+    /// Its arrival number here.
+    pub n: u64,
+    /// Its author.
+    pub author: AuthorId,
+    /// Its place in the author's chain.
+    pub seq: Seq,
+    /// Its clock.
+    pub clock: Clock,
+    /// Its id.
+    pub id: EntryId,
+    /// The whole of it; empty where the body was pruned.
+    pub bytes: Vec<u8>,
+}
+
+/// The end of one author's chain as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The author.
+    pub author: AuthorId,
+    /// The last entry's number.
+    pub seq: Seq,
+    /// The last entry's id.
+    pub id: EntryId,
+    /// The last entry's clock.
+    pub clock: Clock,
+}
+
+const SELECT: &str = "SELECT n, author, seq, clock, hash, header, body FROM _p2p_entry";
+
+fn read(row: &Row<'_>, authors: &Authors) -> rusqlite::Result<LogEntry> {
+    let mut bytes: Vec<u8> = row.get(5)?;
+    bytes.extend_from_slice(row.get_ref(6)?.as_blob_or_null()?.unwrap_or_default());
+    Ok(LogEntry {
+        n: row.get::<_, i64>(0)? as u64,
+        author: authors.author(row.get(1)?).unwrap_or_default(),
+        seq: Seq(row.get::<_, i64>(2)? as u64),
+        clock: Clock(row.get::<_, i64>(3)? as u64),
+        id: EntryId(row.get(4)?),
+        bytes,
+    })
+}
+
+impl Store {
+    /// The end of each author's chain, in the order of author ids.
+    pub fn frontier(&self) -> Vec<Head> {
+        let heads = self.authors.iter().filter(|a| a.held.0 > 0);
+        let mut heads: Vec<_> =
+            heads.map(|a| Head { author: a.id, seq: a.held, id: a.head, clock: a.clock }).collect();
+        heads.sort_unstable_by_key(|h| h.author);
+        heads
+    }
+
+    /// One entry by author and number.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn entry(&self, author: &AuthorId, seq: Seq) -> Result<Option<LogEntry>, StoreError> {
+        let sql = format!("{SELECT} WHERE author = ?1 AND seq = ?2");
+        let params = params![self.authors.number_of(author), seq.0 as i64];
+        Ok(self.conn.prepare_cached(&sql)?.query_row(params, |row| read(row, &self.authors)).optional()?)
+    }
+
+    /// The id of an entry.
+    pub(super) fn id_of(&self, author: &AuthorId, seq: Seq) -> Result<EntryId, StoreError> {
+        if let Some(a) = self.authors.get(author).filter(|a| a.held == seq) {
+            return Ok(a.head);
+        }
+        let sql = "SELECT hash FROM _p2p_entry WHERE author = ?1 AND seq = ?2";
+        let params = params![self.authors.number_of(author), seq.0 as i64];
+        Ok(self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0)).map(EntryId)?)
+    }
+
+    /// Entries that arrived after number `n`, in order, until about `bytes_max` bytes; at least one if there is one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn arrivals_after(&self, n: u64, bytes_max: usize) -> Result<Vec<LogEntry>, StoreError> {
+        let sql = format!("{SELECT} WHERE n > ?1 ORDER BY n");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut rows = statement.query([n as i64])?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            let entry = read(row, &self.authors)?;
+            bytes += entry.bytes.len();
+            if bytes > bytes_max && !found.is_empty() {
+                break;
+            }
+            found.push(entry);
+        }
+        Ok(found)
+    }
+
+    /// The last arrival number.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn last_arrival(&self) -> Result<u64, StoreError> {
+        let n: Option<i64> = self.conn.prepare_cached("SELECT max(n) FROM _p2p_entry")?.query_row([], |row| row.get(0))?;
+        Ok(n.unwrap_or_default() as u64)
+    }
+
+    /// Appends an entry and moves its author's head. The chain has been checked.
+    pub(super) fn append(&mut self, entry: &Entry, ops: u32) -> Result<(), StoreError> {
+        let h = &entry.header;
+        let mut header = Vec::with_capacity(320);
+        h.write(&mut header);
+        header.extend_from_slice(&entry.signature);
+        let sql = "INSERT INTO _p2p_entry(author, seq, hash, clock, ops, continues, header, body) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        if let (None, Some(first)) = (self.authors.get(&h.author), &h.first) {
+            self.authors.add(h.author, first.key);
+        }
+        let number = self.authors.number_of(&h.author);
+        self.conn.prepare_cached(sql)?.execute(params![
+            number,
+            h.seq.0 as i64,
+            entry.id.0,
+            h.clock.0 as i64,
+            ops,
+            h.continues,
+            header,
+            entry.body
+        ])?;
+        if let Some(author) = self.authors.change(&h.author) {
+            (author.held, author.head, author.clock) = (h.seq, entry.id, h.clock);
+        }
+        Ok(())
+    }
+
+    /// The latest clock seen: the floor of the next local one.
+    pub(super) fn clock_floor(&self) -> Clock {
+        self.authors.iter().filter(|a| a.applied == a.held).map(|a| a.clock).max().unwrap_or_default()
+    }
+}

@@ -1,0 +1,250 @@
+//! Tracked tables as the store works with them: numbers, keys, references, statements.
+
+use p2pdb_core::body::ColumnId;
+use p2pdb_core::id::TableId;
+use p2pdb_core::merge;
+use p2pdb_core::name::Collation;
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+
+use super::StoreError;
+use crate::quote::Quoted;
+use crate::schema;
+
+/// One tracked table that is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Tracked {
+    /// Its local number.
+    pub(crate) t: i64,
+    /// Its name here.
+    pub(crate) name: String,
+    /// What the merge knows of it.
+    pub(crate) merge: merge::Table,
+    /// Its columns' ids, by number.
+    pub(crate) columns: Vec<ColumnId>,
+    /// Its columns' names here, by number.
+    pub(crate) names: Vec<String>,
+    /// Columns joined by common CHECKs.
+    pub(crate) groups: Vec<Vec<usize>>,
+    /// Columns that mean a row of another table: that table's number. Only where ids can move.
+    pub(crate) refs: BTreeMap<usize, i64>,
+    /// Is it still to be announced?
+    pub(crate) is_new: bool,
+    /// Its definition's bytes.
+    pub(crate) definition: Vec<u8>,
+    /// The statements on its rows.
+    pub(crate) sql: Sql,
+}
+
+/// Statements on the visible rows of a table; `?1…` are the key, or all columns in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sql {
+    pub(crate) select: String,
+    pub(crate) insert: String,
+    pub(crate) delete: String,
+    /// `WHERE …`, the key from parameter `?1` on.
+    pub(crate) by_key: String,
+}
+
+/// All of them, by local number and by id.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables {
+    all: BTreeMap<i64, Tracked>,
+    by_id: BTreeMap<TableId, i64>,
+    /// The schema cookie they were read at.
+    pub(crate) cookie: i64,
+}
+
+impl Tables {
+    pub(crate) fn load(conn: &Connection) -> Result<Self, StoreError> {
+        let cookie = conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
+        let mut tables = Self { cookie, ..Self::default() };
+        let mut statement =
+            conn.prepare("SELECT t, id, name, columns, names, definition, state FROM _p2p_table WHERE state IN (0, 1)")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let t: i64 = row.get(0)?;
+            let id = TableId(row.get(1)?);
+            let columns: Vec<u8> = row.get(3)?;
+            let columns: Vec<_> = columns.chunks_exact(4).map(|c| ColumnId([c[0], c[1], c[2], c[3]])).collect();
+            let names: Vec<String> = schema::read_names(&row.get::<_, String>(4)?);
+            let definition: Vec<u8> = row.get(5)?;
+            let is_new = row.get::<_, i64>(6)? == 0;
+            let name: String = row.get(2)?;
+            if let Some(tracked) = Tracked::build(conn, t, id, name, columns, names, definition, is_new)? {
+                tables.by_id.insert(id, t);
+                tables.all.insert(t, tracked);
+            }
+        }
+        drop(rows);
+        drop(statement);
+        tables.resolve_refs(conn)?;
+        Ok(tables)
+    }
+
+    pub(crate) fn get(&self, t: i64) -> Option<&Tracked> {
+        self.all.get(&t)
+    }
+
+    pub(crate) fn by_id(&self, id: &TableId) -> Option<&Tracked> {
+        self.by_id.get(id).and_then(|t| self.all.get(t))
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Tracked> {
+        self.all.values().find(|t| t.name.eq_ignore_ascii_case(name))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Tracked> {
+        self.all.values()
+    }
+
+    /// Columns of any table that mean rows of table `t`.
+    pub(crate) fn referring(&self, t: i64) -> Vec<(&Tracked, usize)> {
+        let refs = self.all.values().flat_map(|child| child.refs.iter().map(move |(column, to)| (child, *column, *to)));
+        refs.filter(|(_, _, to)| *to == t).map(|(child, column, _)| (child, column)).collect()
+    }
+
+    /// Numbers of tables, each after those that it refers to, as far as there are no cycles.
+    pub(crate) fn parents_first(&self) -> Vec<i64> {
+        let mut order = Vec::new();
+        let mut rest: Vec<_> = self.all.keys().copied().collect();
+        while !rest.is_empty() {
+            let is_free = |t: &i64| self.all[t].refs.values().all(|to| to == t || !rest.contains(to));
+            let (mut free, mut bound): (Vec<_>, Vec<_>) = rest.iter().copied().partition(is_free);
+            if free.is_empty() {
+                free.push(bound.remove(0));
+            }
+            order.append(&mut free);
+            rest = bound;
+        }
+        order
+    }
+
+    /// The widest key, in columns; the marker table has at least four.
+    pub(crate) fn key_width(&self) -> usize {
+        self.all.values().map(|t| t.key().len()).max().unwrap_or_default().max(4)
+    }
+
+    /// Hash over all definitions.
+    pub(crate) fn schema_hash(&self) -> [u8; 16] {
+        let mut h = blake3::Hasher::new_derive_key("p2pdb 1 schema");
+        for (id, t) in &self.by_id {
+            let definition = self.all.get(t).map(|t| t.definition.as_slice()).unwrap_or_default();
+            h.update(&id.0).update(&(definition.len() as u64).to_le_bytes()).update(definition);
+        }
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&h.finalize().as_bytes()[..16]);
+        hash
+    }
+
+    /// A foreign key is kept as a reference where the row it means can change its visible key: an alias
+    /// table's id, or a key that is itself such a reference.
+    fn resolve_refs(&mut self, conn: &Connection) -> Result<(), StoreError> {
+        let mut found: BTreeMap<(i64, usize), i64> = BTreeMap::new();
+        let keys: Vec<_> = self.all.values().map(|t| foreign_keys(conn, t, self)).collect::<Result<_, _>>()?;
+        let keys: Vec<(i64, usize, i64)> = keys.into_iter().flatten().collect();
+        loop {
+            let before = found.len();
+            for (child, column, parent) in &keys {
+                let Some(to) = self.all.get(parent) else { continue };
+                let moves = to.merge.id_column.is_some()
+                    || matches!(to.merge.key.as_slice(), [(key, _)] if found.contains_key(&(*parent, *key)));
+                if moves {
+                    found.insert((*child, *column), *parent);
+                }
+            }
+            if found.len() == before {
+                break;
+            }
+        }
+        for ((t, column), parent) in found {
+            if let Some(child) = self.all.get_mut(&t) {
+                child.refs.insert(column, parent);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Single-column foreign keys of a table to the primary key of another tracked one: (table, column, parent).
+fn foreign_keys(conn: &Connection, child: &Tracked, tables: &Tables) -> Result<Vec<(i64, usize, i64)>, StoreError> {
+    let sql = "SELECT \"table\", \"from\", \"to\" FROM pragma_foreign_key_list(?1) f
+               WHERE (SELECT count(*) FROM pragma_foreign_key_list(?1) g WHERE g.id = f.id) = 1";
+    let mut statement = conn.prepare(sql)?;
+    let mut rows = statement.query([&child.name])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (parent, from): (String, String) = (row.get(0)?, row.get(1)?);
+        let to: Option<String> = row.get(2)?;
+        let Some(parent) = tables.by_name(&parent) else { continue };
+        let key = match (parent.merge.id_column, parent.merge.key.as_slice()) {
+            (Some(id), _) => id,
+            (None, [(key, _)]) => *key,
+            _ => continue,
+        };
+        let is_key = to.is_none_or(|to| to.eq_ignore_ascii_case(&parent.names[key]));
+        let column = child.names.iter().position(|n| n.eq_ignore_ascii_case(&from));
+        if let (true, Some(column)) = (is_key, column) {
+            found.push((child.t, column, parent.t));
+        }
+    }
+    Ok(found)
+}
+
+impl Tracked {
+    #[allow(clippy::too_many_arguments)]
+    fn build(
+        conn: &Connection,
+        t: i64,
+        id: TableId,
+        name: String,
+        columns: Vec<ColumnId>,
+        names: Vec<String>,
+        definition: Vec<u8>,
+        is_new: bool,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(def) = schema::read_definition(&definition)? else { return Ok(None) };
+        let exists: bool = conn.query_row(
+            "SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)",
+            [&name],
+            |row| row.get(0),
+        )?;
+        if !exists || columns.len() != names.len() {
+            return Ok(None);
+        }
+        let place = |column: &str| names.iter().position(|n| n.eq_ignore_ascii_case(column));
+        let key: Vec<_> = def.key_columns().into_iter().filter_map(|(c, coll)| Some((place(&c)?, coll))).collect();
+        let is_alias = def.is_alias();
+        let id_column = if is_alias { key.first().map(|k| k.0) } else { None };
+        let merge = merge::Table { id, id_column, key: if is_alias { Vec::new() } else { key.clone() }, columns: columns.len() };
+        let groups = def.check_groups_by_name().into_iter().map(|g| g.iter().filter_map(|c| place(c)).collect()).collect();
+        let key: Vec<usize> = key.iter().map(|k| k.0).collect();
+        let sql = Sql::new(&name, &names, &key);
+        let refs = BTreeMap::new();
+        Ok(Some(Self { t, name, merge, columns, names, groups, refs, is_new, definition, sql }))
+    }
+
+    /// The key columns, of either kind.
+    pub(crate) fn key(&self) -> Vec<(usize, Collation)> {
+        match self.merge.id_column {
+            Some(id) => vec![(id, Collation::Binary)],
+            None => self.merge.key.clone(),
+        }
+    }
+}
+
+impl Sql {
+    fn new(table: &str, names: &[String], key: &[usize]) -> Self {
+        let table = Quoted(table);
+        let all = names.iter().map(|n| Quoted(n).to_string()).collect::<Vec<_>>().join(", ");
+        let marks = (1..=names.len()).map(|i| format!("?{i}")).collect::<Vec<_>>().join(", ");
+        let by_key = key.iter().enumerate().map(|(i, c)| format!("{} = ?{}", Quoted(&names[*c]), i + 1));
+        let by_key = format!("WHERE {}", by_key.collect::<Vec<_>>().join(" AND "));
+        Self {
+            select: format!("SELECT {all} FROM main.{table} {by_key}"),
+            insert: format!("INSERT INTO main.{table}({all}) VALUES({marks})"),
+            delete: format!("DELETE FROM main.{table} {by_key}"),
+            by_key,
+        }
+    }
+}
