@@ -17,13 +17,16 @@ mod authors;
 pub(crate) mod define;
 mod error;
 mod log;
+mod private;
 mod receive;
 mod renumber;
+pub mod report;
 mod rows;
 mod seal;
 mod tables;
 
 pub use error::StoreError;
+pub use private::{drop_private_tables, has_private_tables};
 pub use log::LogEntry;
 pub use receive::Received;
 pub use seal::Sealed;

@@ -22,5 +22,6 @@ pub mod merge;
 pub mod name;
 pub mod record;
 pub mod row;
+pub mod ticket;
 pub mod value;
 pub mod writer;

@@ -49,3 +49,18 @@ pub const CREDIT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Milliseconds that an entry's clock may run ahead of ours before its effect is quarantined.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 10 * 60 * 1000;
+
+/// Bytes of a network address in a ticket or a peer list: the longest real one, with a relay, is about 200.
+pub const ADDRESS_BYTES_MAX: usize = 512;
+
+/// Addresses in a ticket: the host's few interfaces, and a hub or two.
+pub const TICKET_ADDRESSES_MAX: usize = 16;
+
+/// Characters of a ticket after its prefix: the largest one with all its addresses.
+pub const TICKET_CHARS_MAX: usize = 16 * 1024;
+
+/// Addresses of peers that are remembered: enough for every member of a small group, old ones go.
+pub const PEERS_REMEMBERED_MAX: usize = 64;
+
+/// Addresses that a group's peers are looked for at: a member can tell more than it has, others must keep room.
+pub const TARGETS_MAX: usize = 256;
