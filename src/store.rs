@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 mod apply;
 mod authors;
-pub(crate) mod define;
+pub mod define;
 mod error;
 mod log;
 mod receive;

@@ -49,3 +49,18 @@ pub const CREDIT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Milliseconds that an entry's clock may run ahead of ours before its effect is quarantined.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 10 * 60 * 1000;
+
+/// Bytes of a table's definition in the log: it stands in one entry, beside nothing else if need be.
+pub const DEFINITION_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes of a name in a definition: far above any name in use, so that a peer can't make ours grow.
+pub const IDENTIFIER_BYTES_MAX: usize = 1024;
+
+/// Steps of one expression of a definition: room for a CHECK over some hundred listed values.
+pub const EXPRESSION_STEPS_MAX: usize = 4096;
+
+/// Depth of one expression of a definition: a fifth of what SQLite itself takes.
+pub const EXPRESSION_DEPTH_MAX: usize = 200;
+
+/// Tables listed in one database, announced ones that can't be built here included: a peer can't fill a schema.
+pub const TABLES_MAX: usize = 4096;
