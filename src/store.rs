@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 mod apply;
 mod authors;
-pub(crate) mod define;
+pub mod define;
 mod error;
 mod log;
 mod private;
@@ -23,13 +23,16 @@ mod renumber;
 pub mod report;
 mod rows;
 mod seal;
+mod stage;
 mod tables;
+mod tend;
 
 pub use error::StoreError;
-pub use private::{drop_private_tables, has_private_tables};
 pub use log::LogEntry;
+pub use private::{drop_private_tables, has_private_tables};
 pub use receive::Received;
 pub use seal::Sealed;
+pub use stage::stage;
 
 use authors::Authors;
 use tables::Tables;
@@ -56,6 +59,8 @@ pub struct Store {
     tables: Tables,
     digest: u128,
     life: Life,
+    /// The schema cookie at which the triggers were last found in place.
+    tended: Option<i64>,
 }
 
 const PRIVATE: &str = include_str!("../sql/private.sql");
@@ -81,7 +86,7 @@ impl Store {
         create_private_tables(&conn)?;
         let hasher = CellHasher::new(identity.group);
         let (authors, tables) = (Authors::default(), Tables::default());
-        let mut store = Self { conn, identity, hasher, authors, tables, digest: 0, life: Life::default() };
+        let mut store = Self { conn, identity, hasher, authors, tables, digest: 0, life: Life::default(), tended: None };
         store.reload()?;
         Ok(store)
     }

@@ -86,12 +86,14 @@ pub fn tables(conn: &Connection) -> Result<Vec<TableReport>, StoreError> {
         let name: String = row.get(1)?;
         let names: Vec<String> = schema::read_names(&row.get::<_, String>(2)?);
         let definition: Vec<u8> = row.get(3)?;
-        let key = match schema::read_definition(&definition)? {
-            Some(def) => key_text(&def),
-            None => "unknown".to_owned(),
+        let key = match schema::read_definition(&definition) {
+            Ok(Some(def)) => key_text(&def),
+            // Of a later version: it is parked, and its note says so.
+            Ok(None) | Err(_) => "unknown".to_owned(),
         };
         let state = match row.get::<_, i64>(4)? {
             0 | 1 => "tracked",
+            4 => "captured",
             _ => "parked",
         };
         let counted = conn.query_row(&format!("SELECT count(*) FROM main.{}", Quoted(&name)), [], |row| row.get(0));
@@ -110,7 +112,7 @@ pub fn tables(conn: &Connection) -> Result<Vec<TableReport>, StoreError> {
     Ok(reports)
 }
 
-fn key_text(def: &schema::Def) -> String {
+fn key_text(def: &schema::Definition) -> String {
     let columns: Vec<_> = def.key_columns().into_iter().map(|(c, _)| c).collect();
     match (columns.is_empty(), def.is_alias()) {
         (true, _) => "none".to_owned(),

@@ -22,16 +22,11 @@ use super::authors::Authors;
 use super::rows::{SqliteRows, value_of};
 use super::tables::{Tables, Tracked};
 use super::{Store, StoreError};
+use crate::capture::{DELETED, HINT, INSERTED, MOVED};
 use p2pdb_core::cellhash::CellHasher;
 
 /// Markers read at a time.
 const BATCH: usize = 512;
-
-/// Kinds of markers, as the triggers write them.
-const INSERTED: i64 = 1;
-const DELETED: i64 = 2;
-const MOVED: i64 = 4;
-const HINT: i64 = 5;
 
 /// What a seal did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

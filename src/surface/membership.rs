@@ -7,7 +7,8 @@ use super::actions::{ASK_MS, Call, Outcome};
 use super::wal::{self, Switch};
 use crate::node::config;
 use crate::node::sidecar::Sidecar;
-use crate::store::{self, define};
+use crate::store::define::{self, Decision};
+use crate::store::{self, StoreError};
 use p2pdb_core::ticket::Ticket;
 
 /// Milliseconds that an invitation waits for an address to listen on.
@@ -23,12 +24,15 @@ pub(super) fn track(call: &Call<'_>) -> Outcome {
     };
     let told = whole(call.conn, || {
         store::create_private_tables(call.conn).map_err(|e| e.to_string())?;
-        if table == "*" {
-            let all = define::track_all(call.conn, options).map_err(|e| e.to_string())?;
-            Ok(all.iter().map(ToString::to_string).collect::<Vec<_>>())
-        } else {
-            Ok(vec![define::track(call.conn, table, options).map_err(|e| e.to_string())?.to_string()])
+        if table != "*" {
+            let tracking = define::track(call.conn, table, options).map_err(|e| strip(&e))?;
+            return Ok(vec![tell(&tracking.name, &Decision::Tracked(tracking.clone()))]);
         }
+        if !matches!(options.trim(), "" | "{}") {
+            return Err("'*' takes no options; give them to p2p_track() of one table".into());
+        }
+        let all = define::track_all(call.conn).map_err(|e| strip(&e))?;
+        Ok(all.iter().map(|(name, decision)| tell(name, decision)).collect::<Vec<_>>())
     })?;
     if call.attached.sidecar().map_err(|e| e.to_string())?.is_none() {
         let sidecar = Sidecar::found().map_err(|e| e.to_string())?;
@@ -47,11 +51,35 @@ pub(super) fn track(call: &Call<'_>) -> Outcome {
     Ok(Value::Text(lines.join("\n")))
 }
 
+/// A line on one table.
+fn tell(name: &str, decision: &Decision) -> String {
+    match decision {
+        Decision::Skipped(why) => format!("{name}: not tracked: {why}"),
+        Decision::Tracked(t) => {
+            let what = if t.is_new { format!("tracked, {} rows", t.rows) } else { "tracked already".to_owned() };
+            if t.note.is_empty() { format!("{name}: {what}") } else { format!("{name}: {what}; {}", t.note) }
+        }
+    }
+}
+
+/// The function's name stands before every error already.
+fn strip(error: &StoreError) -> String {
+    let text = error.to_string();
+    ["p2p_track: ", "p2p_untrack: "].iter().find_map(|p| text.strip_prefix(p)).map_or(text.clone(), str::to_owned)
+}
+
 /// `p2p_untrack(table or '*')`
 pub(super) fn untrack(call: &Call<'_>) -> Outcome {
     let table = call.text(0, "the table")?;
-    let told = whole(call.conn, || define::untrack(call.conn, table).map_err(|e| e.to_string()))?;
-    Ok(Value::Text(told))
+    let tables = match table {
+        "*" => define::tracked(call.conn).map_err(|e| strip(&e))?,
+        one => vec![one.to_owned()],
+    };
+    whole(call.conn, || tables.iter().try_for_each(|t| define::untrack(call.conn, t).map_err(|e| strip(&e))))?;
+    Ok(Value::Text(match tables.as_slice() {
+        [] => "no table was tracked".to_owned(),
+        tables => format!("no longer tracked: {}; rows and history stay", tables.join(", ")),
+    }))
 }
 
 /// `p2p_invite([role])`
@@ -84,7 +112,7 @@ pub(super) fn join(call: &Call<'_>) -> Outcome {
     if let Some(before) = &before
         && before.identity().group == ticket.group
     {
-        return rejoin(call, before.clone(), &ticket);
+        return rejoin(call, before.clone(), &ticket, merges);
     }
     let tracked = prepare(call, before.is_some(), merges)?;
     if let Some(file) = call.attached.file() {
@@ -106,7 +134,13 @@ pub(super) fn join(call: &Call<'_>) -> Outcome {
 }
 
 /// A ticket to the own group brings addresses, and a newer secret.
-fn rejoin(call: &Call<'_>, mut sidecar: Sidecar, ticket: &Ticket) -> Outcome {
+fn rejoin(call: &Call<'_>, mut sidecar: Sidecar, ticket: &Ticket, merges: bool) -> Outcome {
+    if merges {
+        whole(call.conn, || {
+            define::set_existing(call.conn, true).map_err(|e| strip(&e))?;
+            define::retry_parked(call.conn).map(drop).map_err(|e| strip(&e))
+        })?;
+    }
     ticket.addresses.iter().for_each(|a| sidecar.remember(a));
     sidecar.is_joined = true;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;

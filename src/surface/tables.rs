@@ -55,10 +55,10 @@ const DEFINITIONS: [&Definition; 5] =
     [&status::DEFINITION, &peers::DEFINITION, &tracked::DEFINITION, &entries::DEFINITION, &conflicts::DEFINITION];
 
 pub(super) fn register(conn: &Connection, attached: &Arc<Attached>) -> rusqlite::Result<()> {
-    static READS: Module<'static, Table> = Module::read_only_module();
-    static WRITES: Module<'static, Table> = Module::update_module();
+    const READS: &Module<'static, Table> = &Module::read_only_module();
+    const WRITES: &Module<'static, Table> = &Module::update_module();
     for definition in DEFINITIONS {
-        let module = if definition.insert.is_some() { &WRITES } else { &READS };
+        let module = if definition.insert.is_some() { WRITES } else { READS };
         conn.create_module(definition.name, module, Some(Aux { definition, attached: Arc::clone(attached) }))?;
     }
     // Connects it: from now on the lifeline knows when the connection closes.

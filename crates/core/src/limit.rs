@@ -64,3 +64,20 @@ pub const PEERS_REMEMBERED_MAX: usize = 64;
 
 /// Addresses that a group's peers are looked for at: a member can tell more than it has, others must keep room.
 pub const TARGETS_MAX: usize = 256;
+/// Bytes of a table's definition in the log: it stands in one entry, beside nothing else if need be.
+pub const DEFINITION_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes of a name in a definition: far above any name in use, so that a peer can't make ours grow.
+pub const IDENTIFIER_BYTES_MAX: usize = 1024;
+
+/// Steps of one expression of a definition: room for a CHECK over some hundred listed values.
+pub const EXPRESSION_STEPS_MAX: usize = 4096;
+
+/// Depth of one expression of a definition: a fifth of what SQLite itself takes.
+pub const EXPRESSION_DEPTH_MAX: usize = 200;
+
+/// Tables listed in one database, announced ones that can't be built here included: a peer can't fill a schema.
+pub const TABLES_MAX: usize = 4096;
+
+/// Imported entries that wait for one before them: what a person moves by hand at a time.
+pub const STAGED_ENTRIES_MAX: i64 = 100_000;

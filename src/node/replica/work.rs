@@ -91,6 +91,9 @@ fn run(open: &mut Open, stamp_ms: u64, now: Now, end: Instant, next: &mut dyn Fn
     let mut done = Done::default();
     let has_time = || Instant::now() < end;
     if open.is_dirty {
+        if let Err(why) = open.store.tend() {
+            return Done { failure: Some(why), ..done };
+        }
         match open.store.seal(stamp_ms, has_time) {
             Ok(sealed) => {
                 done.sealed = sealed.entries;

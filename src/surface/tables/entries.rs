@@ -58,7 +58,7 @@ fn insert(attached: &Attached, conn: &Connection, values: &[Value]) -> Result<i6
     let Some(sidecar) = attached.sidecar().map_err(|e| e.to_string())? else {
         return Err("this database is in no group; call p2p_join(ticket) first".into());
     };
-    store::stage(conn, sidecar.identity().group, entry).map_err(|e| e.to_string())
+    store::stage(conn, sidecar.identity().group, entry).map(|()| 0).map_err(|e| e.to_string())
 }
 
 fn hex(bytes: &[u8]) -> String {
