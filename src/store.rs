@@ -21,6 +21,7 @@ mod receive;
 mod renumber;
 mod rows;
 mod seal;
+mod seen;
 mod tables;
 
 pub use error::StoreError;
