@@ -56,10 +56,12 @@ CREATE TABLE IF NOT EXISTS _p2p_entry(
   ops INTEGER NOT NULL,
   continues INTEGER NOT NULL CHECK(continues IN (0, 1)),
   header BLOB NOT NULL,                           -- with the signature
-  body BLOB                                       -- NULL once pruned
+  body BLOB,                                      -- NULL once pruned
+  seen BLOB                                       -- what its author had seen, once merged; NULL: what the entry before had
 );
 CREATE UNIQUE INDEX IF NOT EXISTS _p2p_entry_seq ON _p2p_entry(author, seq);
 CREATE UNIQUE INDEX IF NOT EXISTS _p2p_entry_hash ON _p2p_entry(hash);
+CREATE INDEX IF NOT EXISTS _p2p_entry_seen ON _p2p_entry(author, seq) WHERE seen IS NOT NULL;
 
 -- Clock records: one packed record a live row, under its visible id or its canonical key.
 CREATE TABLE IF NOT EXISTS _p2p_row(

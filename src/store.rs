@@ -23,6 +23,7 @@ mod renumber;
 pub mod report;
 mod rows;
 mod seal;
+mod seen;
 mod stage;
 mod tables;
 mod tend;

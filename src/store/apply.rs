@@ -34,7 +34,8 @@ impl Parts {
     /// The value that starts at part number `part`.
     fn value(&self, is_text: bool, part: u64, bytes: u64) -> Result<Value, Malformed> {
         let from = part.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        let parts = from.and_then(|at| self.kept.get(at..)).ok_or(Malformed::Rule("a long value's parts are missing"))?;
+        let parts =
+            from.and_then(|at| self.kept.get(at..)).ok_or(Malformed::Rule("a long value's parts are missing"))?;
         let mut value = Vec::new();
         for part in parts {
             if value.len() as u64 >= bytes {
@@ -99,7 +100,9 @@ impl Store {
         let group: Vec<_> = (a.applied.0 + 1..=last as u64).map(Seq).collect();
         for seq in &group {
             let header = self.header(author, *seq)?;
-            if header.clock.ms() > now_ms.saturating_add(limit::CLOCK_AHEAD_MS_MAX) || !self.are_applied(&header.deps)? {
+            if header.clock.ms() > now_ms.saturating_add(limit::CLOCK_AHEAD_MS_MAX)
+                || !self.are_applied(&header.deps)?
+            {
                 return Ok(None);
             }
         }
@@ -123,7 +126,7 @@ impl Store {
         Ok(true)
     }
 
-    fn place(&self, id: &EntryId) -> Result<Option<(AuthorId, Seq)>, StoreError> {
+    pub(super) fn place(&self, id: &EntryId) -> Result<Option<(AuthorId, Seq)>, StoreError> {
         let sql = "SELECT author, seq FROM _p2p_entry WHERE hash = ?1";
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, Seq(row.get::<_, i64>(1)? as u64)));
         let found: Option<(u32, Seq)> = self.conn.prepare_cached(sql)?.query_row([id.0], read).optional()?;
@@ -136,6 +139,7 @@ impl Store {
             let stored = self.entry(author, *seq)?.ok_or(Malformed::Rule("an entry of the log is missing"))?;
             let entry = Entry::from_bytes(&stored.bytes)?;
             let seen = self.see(&entry.header)?;
+            self.keep_seen(&entry.header, &seen)?;
             self.apply_entry(&entry, &seen, &mut parts)?;
             if let Some(a) = self.authors.change(author) {
                 (a.applied, a.seen) = (*seq, seen);
@@ -144,22 +148,12 @@ impl Store {
         Ok(())
     }
 
-    /// What an entry's author had seen: what its entry before had, and all that its deps had.
-    fn see(&self, header: &Header) -> Result<BTreeMap<AuthorId, Seq>, StoreError> {
-        let mut seen = self.authors.get(&header.author).map(|a| a.seen.clone()).unwrap_or_default();
-        for dep in &header.deps {
-            let Some((author, seq)) = self.place(dep)? else { continue };
-            let others = self.authors.get(&author).map(|a| a.seen.clone()).unwrap_or_default();
-            for (other, s) in others.into_iter().chain([(author, seq)]) {
-                let known = seen.entry(other).or_default();
-                *known = s.max(*known);
-            }
-        }
-        seen.insert(header.author, header.seq);
-        Ok(seen)
-    }
-
-    fn apply_entry(&mut self, entry: &Entry, seen: &BTreeMap<AuthorId, Seq>, parts: &mut Parts) -> Result<(), StoreError> {
+    fn apply_entry(
+        &mut self,
+        entry: &Entry,
+        seen: &BTreeMap<AuthorId, Seq>,
+        parts: &mut Parts,
+    ) -> Result<(), StoreError> {
         let raw = unpack(&entry.body)?;
         let body = Body::read(&raw, entry.header.author)?;
         let context = Context { clock: entry.header.clock, author: entry.header.author, seq: entry.header.seq, seen };
@@ -168,13 +162,20 @@ impl Store {
             match section.kind {
                 Kind::Part => parts.push(section.bytes),
                 Kind::Define => self.apply_definition(&section)?,
-                Kind::Insert | Kind::Update | Kind::Delete | Kind::Settle => self.apply_section(section, context, parts)?,
+                Kind::Insert | Kind::Update | Kind::Delete | Kind::Settle => {
+                    self.apply_section(section, context, parts)?
+                }
             }
         }
         Ok(())
     }
 
-    fn apply_section(&mut self, mut section: Section<'_, '_>, context: Context<'_>, parts: &mut Parts) -> Result<(), StoreError> {
+    fn apply_section(
+        &mut self,
+        mut section: Section<'_, '_>,
+        context: Context<'_>,
+        parts: &mut Parts,
+    ) -> Result<(), StoreError> {
         let Self { conn, tables, authors, hasher, digest, .. } = self;
         let Some(table) = tables.by_id(&section.table) else {
             return withhold(conn, &section.table, &context);
@@ -190,7 +191,8 @@ impl Store {
             if has_long {
                 whole = row.cells.iter().map(|c| join(c, parts)).collect::<Result<Vec<_>, _>>()?;
             }
-            let cells: Vec<Cell<'_>> = if has_long { whole.iter().map(Cell::from).collect() } else { std::mem::take(&mut row.cells) };
+            let cells: Vec<Cell<'_>> =
+                if has_long { whole.iter().map(Cell::from).collect() } else { std::mem::take(&mut row.cells) };
             apply_row(&mut merge, &section, &row, &places, cells)?;
             if has_long {
                 parts.clear();
@@ -267,7 +269,9 @@ fn apply_row(
         }
         Kind::Delete => merge.delete(row.op, named()?, row.seen.as_deref(), section.is_auto),
         Kind::Settle => {
-            let (Some(Some(column)), Some(at), Some(cell)) = (places.first(), row.at, cells.first()) else { return Ok(()) };
+            let (Some(Some(column)), Some(at), Some(cell)) = (places.first(), row.at, cells.first()) else {
+                return Ok(());
+            };
             merge.settle(row.op, named()?, *column, at, cell)
         }
         Kind::Define | Kind::Part => Ok(()),

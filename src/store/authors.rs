@@ -75,7 +75,7 @@ impl Authors {
         Ok(authors)
     }
 
-    fn read_seen(&self, bytes: &[u8]) -> Result<BTreeMap<AuthorId, Seq>, Malformed> {
+    pub(super) fn read_seen(&self, bytes: &[u8]) -> Result<BTreeMap<AuthorId, Seq>, Malformed> {
         let mut r = Reader::new(bytes);
         let mut seen = BTreeMap::new();
         while !r.is_empty() {
@@ -86,17 +86,22 @@ impl Authors {
         Ok(seen)
     }
 
+    pub(super) fn write_seen(&self, seen: &BTreeMap<AuthorId, Seq>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(6 * seen.len());
+        for (author, seq) in seen {
+            out.uvarint(u64::from(self.numbers.get(author).copied().unwrap_or_default()));
+            out.uvarint(seq.0);
+        }
+        out
+    }
+
     /// Writes the authors that changed.
     pub(super) fn save(&mut self, conn: &Connection) -> Result<(), StoreError> {
         for at in 0..self.all.len() {
             if !self.all[at].is_changed || self.all[at].held.0 == 0 {
                 continue;
             }
-            let mut seen = Vec::new();
-            for (author, seq) in &self.all[at].seen {
-                seen.uvarint(u64::from(self.numbers.get(author).copied().unwrap_or_default()));
-                seen.uvarint(seq.0);
-            }
+            let seen = self.write_seen(&self.all[at].seen);
             let a = &mut self.all[at];
             conn.prepare_cached("INSERT OR REPLACE INTO _p2p_author(n, id, key, held, head, applied, clock, seen) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
                 .execute(params![at as i64 + 1, a.id.0, a.key.0, a.held.0 as i64, a.head.0, a.applied.0 as i64, a.clock.0 as i64, seen])?;

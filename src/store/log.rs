@@ -58,8 +58,7 @@ impl Store {
     /// The end of each author's chain, in the order of author ids.
     pub fn frontier(&self) -> Vec<Head> {
         let heads = self.authors.iter().filter(|a| a.held.0 > 0);
-        let mut heads: Vec<_> =
-            heads.map(|a| Head { author: a.id, seq: a.held, id: a.head, clock: a.clock }).collect();
+        let mut heads: Vec<_> = heads.map(|a| Head { author: a.id, seq: a.held, id: a.head, clock: a.clock }).collect();
         heads.sort_unstable_by_key(|h| h.author);
         heads
     }
@@ -109,7 +108,8 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn last_arrival(&self) -> Result<u64, StoreError> {
-        let n: Option<i64> = self.conn.prepare_cached("SELECT max(n) FROM _p2p_entry")?.query_row([], |row| row.get(0))?;
+        let n: Option<i64> =
+            self.conn.prepare_cached("SELECT max(n) FROM _p2p_entry")?.query_row([], |row| row.get(0))?;
         Ok(n.unwrap_or_default() as u64)
     }
 

@@ -24,6 +24,8 @@ pub struct Received {
     pub heads: Vec<(AuthorId, Seq)>,
 }
 
+type Heads = Vec<(AuthorId, Seq)>;
+
 struct Checked {
     entry: Entry,
     ops: u32,
@@ -48,7 +50,7 @@ impl Store {
     }
 
     /// Checks everything that can be checked without the write lock; entries that are here already are left out.
-    fn check(&self, batch: &[&[u8]]) -> Result<(Vec<Checked>, Vec<(AuthorId, Seq)>), Refused> {
+    fn check(&self, batch: &[&[u8]]) -> Result<(Vec<Checked>, Heads), Refused> {
         let mut fresh: Vec<Checked> = Vec::with_capacity(batch.len());
         let mut heads = Vec::with_capacity(batch.len());
         let mut ends: BTreeMap<AuthorId, (Seq, EntryId, PublicKey)> = BTreeMap::new();
@@ -59,7 +61,8 @@ impl Store {
                 return Err(Refused::OtherGroup);
             }
             heads.push((h.author, h.seq));
-            let known = ends.get(&h.author).copied().or_else(|| self.authors.get(&h.author).map(|a| (a.held, a.head, a.key)));
+            let known =
+                ends.get(&h.author).copied().or_else(|| self.authors.get(&h.author).map(|a| (a.held, a.head, a.key)));
             let (held, head) = known.map_or((Seq(0), EntryId::default()), |k| (k.0, k.1));
             if h.seq <= held {
                 self.check_same(&entry)?;

@@ -12,20 +12,32 @@ use super::StoreError;
 use super::tables::{Tables, Tracked};
 use crate::quote::Quoted;
 
-pub(super) fn renumber(conn: &Connection, tables: &Tables, table: &Tracked, moves: &[(i64, i64)]) -> Result<(), StoreError> {
+pub(super) fn renumber(
+    conn: &Connection,
+    tables: &Tables,
+    table: &Tracked,
+    moves: &[(i64, i64)],
+) -> Result<(), StoreError> {
     let Some(id) = table.merge.id_column else { return Ok(()) };
     take_out_and_put_back(conn, table, id, moves)?;
     list_moves(conn, moves)?;
     follow(conn, tables, table.t)
 }
 
-fn take_out_and_put_back(conn: &Connection, table: &Tracked, id: usize, moves: &[(i64, i64)]) -> Result<(), StoreError> {
+fn take_out_and_put_back(
+    conn: &Connection,
+    table: &Tracked,
+    id: usize,
+    moves: &[(i64, i64)],
+) -> Result<(), StoreError> {
     let mut out = Vec::with_capacity(moves.len());
     let mut select = conn.prepare_cached(&table.sql.select)?;
     let mut delete = conn.prepare_cached(&table.sql.delete)?;
     for (old, new) in moves {
         let row = select.query_row([old], |row| {
-            (0..table.merge.columns).map(|c| row.get_ref(c).map(super::rows::value_of)).collect::<rusqlite::Result<Vec<_>>>()
+            (0..table.merge.columns)
+                .map(|c| row.get_ref(c).map(super::rows::value_of))
+                .collect::<rusqlite::Result<Vec<_>>>()
         })?;
         delete.execute([old])?;
         out.push((row, *new));

@@ -101,9 +101,8 @@ impl<'c> SqliteRows<'c> {
         hasher: &'c CellHasher,
         digest: &'c mut u128,
     ) -> Result<Self, StoreError> {
-        let has = |sql: &str| -> rusqlite::Result<bool> {
-            conn.prepare_cached(sql)?.query_row([table.t], |row| row.get(0))
-        };
+        let has =
+            |sql: &str| -> rusqlite::Result<bool> { conn.prepare_cached(sql)?.query_row([table.t], |row| row.get(0)) };
         let book = has("SELECT EXISTS(SELECT 1 FROM _p2p_conflict WHERE t = ?1)")?;
         let claims = has("SELECT EXISTS(SELECT 1 FROM _p2p_claim WHERE t = ?1)")?;
         let statements = Statements::prepare(conn, table)?;
@@ -148,32 +147,32 @@ impl<'c> SqliteRows<'c> {
                 let Some(state) = self.record(key)?.and_then(|r| r.state) else { return Ok(None) };
                 let values = self.table.merge.key.iter().map(|(c, _)| state.cell(*c).map(|w| w.value.clone()));
                 let Some(values) = values.collect::<Option<Vec<_>>>() else { return Ok(None) };
-                self.key_to_visible(&values)
+                self.key_shown_as(&values)
             }
             Key::Name(bytes) => {
                 let values = name::key_values(bytes)?;
-                self.key_to_visible(&values)
+                self.key_shown_as(&values)
             }
         }
     }
 
-    fn key_to_visible(&mut self, values: &[Value]) -> Result<Option<Vec<Value>>, StoreError> {
+    fn key_shown_as(&mut self, values: &[Value]) -> Result<Option<Vec<Value>>, StoreError> {
         let table = self.table;
         let columns = table.merge.key.iter().map(|(c, _)| table.refs.get(c).copied());
-        values.iter().zip(columns).map(|(v, parent)| self.to_visible(v, parent, 0)).collect()
+        values.iter().zip(columns).map(|(v, parent)| self.shown_as(v, parent, 0)).collect()
     }
 
     /// What a value of a column that means rows of `parent` looks like in the table: a reference as the key that the
     /// row it means shows now. None if that row is not there.
-    fn to_visible(&mut self, value: &Value, parent: Option<i64>, depth: usize) -> Result<Option<Value>, StoreError> {
+    fn shown_as(&mut self, value: &Value, parent: Option<i64>, depth: usize) -> Result<Option<Value>, StoreError> {
         match (value, parent) {
-            (Value::Ref(name), Some(parent)) => self.name_to_visible(name, parent, depth),
+            (Value::Ref(name), Some(parent)) => self.name_shown_as(name, parent, depth),
             (Value::Ref(_), None) => Ok(None),
             _ => Ok(Some(value.clone())),
         }
     }
 
-    fn name_to_visible(&mut self, name: &Name, parent: i64, depth: usize) -> Result<Option<Value>, StoreError> {
+    fn name_shown_as(&mut self, name: &Name, parent: i64, depth: usize) -> Result<Option<Value>, StoreError> {
         if depth > REF_DEPTH_MAX {
             return Ok(None);
         }
@@ -181,7 +180,7 @@ impl<'c> SqliteRows<'c> {
             Name::Key(bytes) => {
                 let up = self.tables.get(parent).and_then(|p| p.refs.get(&p.merge.key.first()?.0)).copied();
                 match name::key_values(bytes)?.first() {
-                    Some(value) => self.to_visible(value, up, depth + 1),
+                    Some(value) => self.shown_as(value, up, depth + 1),
                     None => Ok(None),
                 }
             }
@@ -209,9 +208,10 @@ impl<'c> SqliteRows<'c> {
 
     pub(super) fn record_of(&mut self, t: i64, key: &Key) -> Result<Option<Record>, StoreError> {
         let authors = &*self.authors;
-        let found = self.statements.record.query_row(params![t, bind_key(key)], |row| {
-            Ok(Record::unpack(row.get_ref(0)?.as_blob()?, authors))
-        });
+        let found = self
+            .statements
+            .record
+            .query_row(params![t, bind_key(key)], |row| Ok(Record::unpack(row.get_ref(0)?.as_blob()?, authors)));
         Ok(found.optional()?.transpose()?)
     }
 
@@ -226,7 +226,9 @@ impl<'c> SqliteRows<'c> {
         }
         let [(column, collation)] = table.merge.key[..] else { return Ok(None) };
         let inner = match table.refs.get(&column) {
-            Some(up) if depth < REF_DEPTH_MAX => self.name_shown(*up, value, depth + 1)?.map(|n| Value::Ref(Box::new(n))),
+            Some(up) if depth < REF_DEPTH_MAX => {
+                self.name_shown(*up, value, depth + 1)?.map(|n| Value::Ref(Box::new(n)))
+            }
             _ => None,
         };
         let name = name::key_name([(inner.as_ref().unwrap_or(value), collation)]);
@@ -236,7 +238,7 @@ impl<'c> SqliteRows<'c> {
     }
 
     /// The values of a row as the log has them: foreign keys as names where they mean a row that is there.
-    pub(super) fn to_logged(&mut self, mut values: Vec<Value>) -> Result<Vec<Value>, StoreError> {
+    pub(super) fn logged(&mut self, mut values: Vec<Value>) -> Result<Vec<Value>, StoreError> {
         let table = self.table;
         for (column, parent) in &table.refs {
             if values[*column] != Value::Null
@@ -263,16 +265,21 @@ impl<'c> SqliteRows<'c> {
     }
 
     /// Cells ready to bind: references replaced by what they show, or the refusal if they show nothing.
-    fn resolve<'a>(&mut self, cells: impl Iterator<Item = (usize, &'a Cell<'a>)>) -> Result<Result<Vec<Cell<'a>>, Refusal>, StoreError> {
+    fn resolve<'a>(
+        &mut self,
+        cells: impl Iterator<Item = (usize, &'a Cell<'a>)>,
+    ) -> Result<Result<Vec<Cell<'a>>, Refusal>, StoreError> {
         let mut resolved = Vec::new();
         for (column, cell) in cells {
             let parent = self.table.refs.get(&column).copied();
             resolved.push(match (cell, parent) {
-                (Cell::Ref(name), Some(parent)) => match self.name_to_visible(name, parent, 0)? {
+                (Cell::Ref(name), Some(parent)) => match self.name_shown_as(name, parent, 0)? {
                     Some(Value::Integer(id)) => Cell::Integer(id),
                     Some(_) | None => return Ok(Err(Refusal("the row that it refers to is not there".into()))),
                 },
-                (Cell::Ref(_), None) => return Ok(Err(Refusal("it refers to a table that is not tracked here".into()))),
+                (Cell::Ref(_), None) => {
+                    return Ok(Err(Refusal("it refers to a table that is not tracked here".into())));
+                }
                 (cell, _) => cell.clone(),
             });
         }
@@ -303,7 +310,7 @@ impl Rows for SqliteRows<'_> {
 
     fn values(&mut self, key: &Key) -> Result<Vec<Value>, StoreError> {
         match self.visible(key)? {
-            Some(values) => self.to_logged(values),
+            Some(values) => self.logged(values),
             None => Ok(vec![Value::Null; self.table.merge.columns]),
         }
     }
@@ -313,7 +320,9 @@ impl Rows for SqliteRows<'_> {
             return Self::attempt(self.statements.insert.execute(rusqlite::params_from_iter(cells.iter().map(Bind))));
         }
         match self.resolve(cells.iter().enumerate())? {
-            Ok(cells) => Self::attempt(self.statements.insert.execute(rusqlite::params_from_iter(cells.iter().map(Bind)))),
+            Ok(cells) => {
+                Self::attempt(self.statements.insert.execute(rusqlite::params_from_iter(cells.iter().map(Bind))))
+            }
             Err(refusal) => Ok(Some(refusal)),
         }
     }
@@ -324,9 +333,10 @@ impl Rows for SqliteRows<'_> {
             Ok(new) => new,
             Err(refusal) => return Ok(Some(refusal)),
         };
-        let set = cells.iter().enumerate().map(|(i, (c, _))| {
-            format!("{} = ?{}", Quoted(&self.table.names[*c]), key.len() + i + 1)
-        });
+        let set = cells
+            .iter()
+            .enumerate()
+            .map(|(i, (c, _))| format!("{} = ?{}", Quoted(&self.table.names[*c]), key.len() + i + 1));
         let set = set.collect::<Vec<_>>().join(", ");
         let sql = format!("UPDATE main.{} SET {set} {}", Quoted(&self.table.name), self.table.sql.by_key);
         let key: Vec<_> = key.iter().map(Cell::from).collect();
@@ -422,7 +432,8 @@ impl Rows for SqliteRows<'_> {
             Reason::Overwritten => 1,
             Reason::Deleted => 2,
         };
-        let (author, by) = (self.authors.number_of(&conflict.stamp.author), self.authors.number_of(&conflict.by.author));
+        let (author, by) =
+            (self.authors.number_of(&conflict.stamp.author), self.authors.number_of(&conflict.by.author));
         let sql = "INSERT INTO _p2p_conflict(t, name, col, value, reason, clock, author, seq, op, by_clock, by_author)
                    VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         let (s, by_clock) = (conflict.stamp, conflict.by.clock.0 as i64);
@@ -477,4 +488,3 @@ impl Rows for SqliteRows<'_> {
         self.hasher
     }
 }
-

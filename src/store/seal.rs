@@ -80,8 +80,9 @@ impl Store {
         let group = GroupWriter::new(&key, start);
         let mut sealing = Sealing { conn, tables, authors, hasher, digest, group, seen, before: BTreeMap::new() };
         sealing.announce()?;
-        let has_moves: bool =
-            conn.prepare_cached("SELECT EXISTS(SELECT 1 FROM _p2p_mark WHERE m = 4)")?.query_row([], |row| row.get(0))?;
+        let has_moves: bool = conn
+            .prepare_cached("SELECT EXISTS(SELECT 1 FROM _p2p_mark WHERE m = 4)")?
+            .query_row([], |row| row.get(0))?;
         let mut entries = 0;
         let mut is_partial = true;
         let mut is_first = true;
@@ -103,6 +104,7 @@ impl Store {
             let raw = p2pdb_core::body::unpack(&entry.body)?;
             let ops = p2pdb_core::body::Body::read(&raw, own)?.check()?;
             self.append(entry, ops)?;
+            self.keep_seen(&entry.header, &seen)?;
         }
         if entries > 0
             && let Some(author) = self.authors.change(&own)
@@ -209,7 +211,9 @@ impl Sealing<'_, '_> {
             count += 1;
             let Some(table) = self.tables.get(t) else { continue };
             let columns = table.key().len();
-            let read = |from: usize| (from..from + columns).map(|c| row.get_ref(c).map(value_of)).collect::<rusqlite::Result<Vec<_>>>();
+            let read = |from: usize| {
+                (from..from + columns).map(|c| row.get_ref(c).map(value_of)).collect::<rusqlite::Result<Vec<_>>>()
+            };
             let old = if kind == MOVED { read(3 + width)? } else { Vec::new() };
             by_table.entry(t).or_default().push(Marker { kind, key: read(3)?, old });
         }
@@ -269,7 +273,7 @@ impl Sealing<'_, '_> {
                 let _ = id;
             }
             for (id, values) in rows {
-                let values = merge.rows.to_logged(values)?;
+                let values = merge.rows.logged(values)?;
                 let cells: Vec<_> = values.iter().map(Cell::from).collect();
                 match stays.get(&id) {
                     Some(who) => merge.seal_change(pen, &Key::Id(*who), &Key::Id(id), records[who].clone(), &cells)?,
@@ -301,7 +305,7 @@ impl Sealing<'_, '_> {
                 }
                 for key in [&marker.key, &marker.old].into_iter().filter(|k| !k.is_empty()) {
                     if let Some(values) = merge.rows.visible_by(key)? {
-                        let values = merge.rows.to_logged(values)?;
+                        let values = merge.rows.logged(values)?;
                         let name = name_of(table, &values)?;
                         touched.entry(name.clone()).or_default();
                         rows.insert(name, values);
@@ -314,7 +318,7 @@ impl Sealing<'_, '_> {
                 let values = match rows.remove(name) {
                     Some(values) => Some(values),
                     None => match merge.rows.visible(&key)? {
-                        Some(values) => Some(merge.rows.to_logged(values)?),
+                        Some(values) => Some(merge.rows.logged(values)?),
                         None => None,
                     },
                 };
@@ -378,7 +382,7 @@ impl Sealing<'_, '_> {
 
     fn birth(&mut self, table: &Tracked, values: Vec<Value>) -> Result<(), StoreError> {
         self.merge(table, |merge, pen| {
-            let values = merge.rows.to_logged(values)?;
+            let values = merge.rows.logged(values)?;
             let key = match table.merge.id_column {
                 Some(column) => match values[column] {
                     Value::Integer(id) => Key::Id(id),

@@ -59,8 +59,8 @@ impl Tables {
     pub(crate) fn load(conn: &Connection) -> Result<Self, StoreError> {
         let cookie = conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
         let mut tables = Self { cookie, ..Self::default() };
-        let mut statement =
-            conn.prepare("SELECT t, id, name, columns, names, definition, state FROM _p2p_table WHERE state IN (0, 1)")?;
+        let mut statement = conn
+            .prepare("SELECT t, id, name, columns, names, definition, state FROM _p2p_table WHERE state IN (0, 1)")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let t: i64 = row.get(0)?;
@@ -216,8 +216,14 @@ impl Tracked {
         let key: Vec<_> = def.key_columns().into_iter().filter_map(|(c, coll)| Some((place(&c)?, coll))).collect();
         let is_alias = def.is_alias();
         let id_column = if is_alias { key.first().map(|k| k.0) } else { None };
-        let merge = merge::Table { id, id_column, key: if is_alias { Vec::new() } else { key.clone() }, columns: columns.len() };
-        let groups = def.check_groups_by_name().into_iter().map(|g| g.iter().filter_map(|c| place(c)).collect()).collect();
+        let merge = merge::Table {
+            id,
+            id_column,
+            key: if is_alias { Vec::new() } else { key.clone() },
+            columns: columns.len(),
+        };
+        let groups =
+            def.check_groups_by_name().into_iter().map(|g| g.iter().filter_map(|c| place(c)).collect()).collect();
         let key: Vec<usize> = key.iter().map(|k| k.0).collect();
         let sql = Sql::new(&name, &names, &key);
         let refs = BTreeMap::new();

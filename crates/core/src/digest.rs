@@ -45,7 +45,13 @@ pub fn row(table: &Table, key: &Key, record: &Record, hasher: &CellHasher) -> u1
     u128::from_le_bytes(half)
 }
 
-fn cell(table: &Table, key: &Key, record: &Record, column: usize, hasher: &CellHasher) -> Option<(CellHash, Stamp, Stamp)> {
+fn cell(
+    table: &Table,
+    key: &Key,
+    record: &Record,
+    column: usize,
+    hasher: &CellHasher,
+) -> Option<(CellHash, Stamp, Stamp)> {
     if let Some(state) = &record.state {
         let w = state.cell(column)?;
         // A column that the row has no value for is not told from one that holds NULL since birth.

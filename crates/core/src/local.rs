@@ -94,7 +94,13 @@ impl<R: Rows> Merge<'_, R> {
     ///
     /// # Errors
     /// As [`Rows`].
-    pub fn seal_rebirth(&mut self, pen: &mut Pen<'_, '_>, key: &Key, record: &Record, cells: &[Cell<'_>]) -> Result<(), R::Error> {
+    pub fn seal_rebirth(
+        &mut self,
+        pen: &mut Pen<'_, '_>,
+        key: &Key,
+        record: &Record,
+        cells: &[Cell<'_>],
+    ) -> Result<(), R::Error> {
         let mut shape = Shape::new(Kind::Insert, self.table.id, pen.columns.to_vec());
         shape.has_seen = true;
         let at = pen.group.row(&shape, None, &record.incarnations(), None, cells);
@@ -110,7 +116,14 @@ impl<R: Rows> Merge<'_, R> {
     ///
     /// # Errors
     /// As [`Rows`].
-    pub fn seal_change(&mut self, pen: &mut Pen<'_, '_>, old: &Key, key: &Key, mut record: Record, cells: &[Cell<'_>]) -> Result<(), R::Error> {
+    pub fn seal_change(
+        &mut self,
+        pen: &mut Pen<'_, '_>,
+        old: &Key,
+        key: &Key,
+        mut record: Record,
+        cells: &[Cell<'_>],
+    ) -> Result<(), R::Error> {
         let hashes = self.hashes_of(cells);
         let differs = |c: &usize| match self.table.id_column {
             Some(id) if id == *c => old != key,
@@ -183,7 +196,14 @@ impl<R: Rows> Merge<'_, R> {
         Ok(())
     }
 
-    fn write_update(&self, pen: &mut Pen<'_, '_>, name: &Name, record: &Record, changed: &[usize], cells: &[Cell<'_>]) -> Stamp {
+    fn write_update(
+        &self,
+        pen: &mut Pen<'_, '_>,
+        name: &Name,
+        record: &Record,
+        changed: &[usize],
+        cells: &[Cell<'_>],
+    ) -> Stamp {
         let mut columns = changed.to_vec();
         for group in pen.groups.iter().filter(|g| g.iter().any(|c| changed.contains(c))) {
             columns.extend(group.iter().filter(|c| !changed.contains(c)));
@@ -197,7 +217,15 @@ impl<R: Rows> Merge<'_, R> {
         pen.group.row(&shape, Some(name), &seen, None, &cells)
     }
 
-    fn note_update(&mut self, key: &Key, mut record: Record, at: Stamp, changed: &[usize], cells: &[Cell<'_>], hashes: Vec<CellHash>) -> Result<Record, R::Error> {
+    fn note_update(
+        &mut self,
+        key: &Key,
+        mut record: Record,
+        at: Stamp,
+        changed: &[usize],
+        cells: &[Cell<'_>],
+        hashes: Vec<CellHash>,
+    ) -> Result<Record, R::Error> {
         let Some(state) = record.state.take() else {
             changed.iter().for_each(|c| record.diverge(*c, at, hashes[*c]));
             return Ok(record);

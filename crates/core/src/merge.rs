@@ -196,7 +196,13 @@ impl<R: Rows> Merge<'_, R> {
     ///
     /// # Errors
     /// As [`Rows`].
-    pub fn update(&mut self, op: u32, name: &Name, seen: Option<&[Dot]>, cells: &[(usize, Cell<'_>)]) -> Result<(), R::Error> {
+    pub fn update(
+        &mut self,
+        op: u32,
+        name: &Name,
+        seen: Option<&[Dot]>,
+        cells: &[(usize, Cell<'_>)],
+    ) -> Result<(), R::Error> {
         let at = self.context.stamp(op);
         let Some(found) = self.find(name)? else { return self.lose_late(name, at, cells) };
         let implied = implied_seen(name);
@@ -334,7 +340,9 @@ impl<R: Rows> Merge<'_, R> {
         let mut state = RowState::new(self.table.columns);
         state.insert(at, &[], cells.iter().map(own).collect::<Result<_, _>>()?);
         let (born, birth_id) = match name {
-            Some(Name::Born { dot, id }) => (Stamp { clock: Clock(0), author: dot.author, seq: dot.seq, op: dot.op }, *id),
+            Some(Name::Born { dot, id }) => {
+                (Stamp { clock: Clock(0), author: dot.author, seq: dot.seq, op: dot.op }, *id)
+            }
             _ => (at, id),
         };
         let mut record = Record::born(born, Vec::new());
@@ -343,7 +351,13 @@ impl<R: Rows> Merge<'_, R> {
         self.place(Member { key: None, record, state: Some(state), claim: Claim { stamp: at, name: born.dot(), id } })
     }
 
-    fn keep_birth(&mut self, mut found: Found, at: Stamp, cells: &[Cell<'_>], refusal: Option<Refusal>) -> Result<(), R::Error> {
+    fn keep_birth(
+        &mut self,
+        mut found: Found,
+        at: Stamp,
+        cells: &[Cell<'_>],
+        refusal: Option<Refusal>,
+    ) -> Result<(), R::Error> {
         let is_hashed = matches!(&found.key, Key::Name(k) if is_hashed(k));
         if refusal.is_some() || is_hashed {
             let mut state = RowState::new(self.table.columns);
@@ -383,7 +397,8 @@ impl<R: Rows> Merge<'_, R> {
         if let Some(refusal) = self.rows.change(&found.key, cells)? {
             let state = self.expand(&found)?;
             let mut after = state;
-            let values: Vec<_> = cells.iter().map(|(c, cell)| Ok((*c, own(cell)?))).collect::<Result<_, Malformed>>()?;
+            let values: Vec<_> =
+                cells.iter().map(|(c, cell)| Ok((*c, own(cell)?))).collect::<Result<_, Malformed>>()?;
             after.update(at, &[before.born.dot()], values);
             return self.keep_stuck(found, after, old, &refusal);
         }
@@ -413,7 +428,14 @@ impl<R: Rows> Merge<'_, R> {
         self.finish(found, &before, after, at, &incoming)
     }
 
-    fn finish(&mut self, mut found: Found, before: &RowState, after: RowState, at: Stamp, incoming: &[(usize, Value)]) -> Result<(), R::Error> {
+    fn finish(
+        &mut self,
+        mut found: Found,
+        before: &RowState,
+        after: RowState,
+        at: Stamp,
+        incoming: &[(usize, Value)],
+    ) -> Result<(), R::Error> {
         let columns: Vec<_> = incoming.iter().map(|(c, _)| *c).collect();
         if found.record.has_conflicts && !columns.is_empty() {
             found.record.has_conflicts = self.rows.strike(&found.name, Some(&columns), &self.context)?;
@@ -426,7 +448,14 @@ impl<R: Rows> Merge<'_, R> {
 
     /// Enters what this operation made invisible without its author having seen it, or what of the
     /// operation itself is not visible.
-    fn book(&mut self, name: &Name, before: &RowState, after: &RowState, at: Stamp, incoming: &[(usize, Value)]) -> Result<bool, R::Error> {
+    fn book(
+        &mut self,
+        name: &Name,
+        before: &RowState,
+        after: &RowState,
+        at: Stamp,
+        incoming: &[(usize, Value)],
+    ) -> Result<bool, R::Error> {
         let mut is_booked = false;
         for column in 0..before.writes.len().max(after.writes.len()) {
             let winner = after.cell(column);
@@ -552,8 +581,12 @@ impl<R: Rows> Merge<'_, R> {
         let is_named = self.table.id_column.is_none();
         let keeps_name = is_named || incarnation.dot() == record.born.dot();
         let shows = |c: usize| match (key, self.table.id_column) {
-            (Key::Id(id), Some(column)) if column == c => state.cell(c).is_some_and(|w| *w.value == Value::Integer(*id)),
-            _ => state.cell(c).is_some_and(|w| record.hashes.get(c) == Some(&self.rows.hasher().hash(&Cell::from(w.value)))),
+            (Key::Id(id), Some(column)) if column == c => {
+                state.cell(c).is_some_and(|w| *w.value == Value::Integer(*id))
+            }
+            _ => state
+                .cell(c)
+                .is_some_and(|w| record.hashes.get(c) == Some(&self.rows.hasher().hash(&Cell::from(w.value)))),
         };
         let hashed = matches!(key, Key::Name(k) if is_hashed(k));
         if !record.is_hidden && !hashed && keeps_name && state.is_simple() && (0..self.table.columns).all(shows) {
@@ -645,7 +678,8 @@ impl<R: Rows> Merge<'_, R> {
             self.rows.forget(&Key::Id(key))?;
             self.rows.set_claim(key, None)?;
         }
-        let moves: Vec<_> = members.iter().zip(shown).filter_map(|(m, to)| Some((m.key?, (*to)?))).filter(|(a, b)| a != b).collect();
+        let moves: Vec<_> =
+            members.iter().zip(shown).filter_map(|(m, to)| Some((m.key?, (*to)?))).filter(|(a, b)| a != b).collect();
         if !moves.is_empty() {
             self.rows.renumber(&moves)?;
         }

@@ -51,15 +51,7 @@ const CONFLICTS: u8 = 16;
 impl Record {
     /// The record of a row just born and shown.
     pub fn born(born: Stamp, hashes: Vec<CellHash>) -> Self {
-        Self {
-            born,
-            birth_id: None,
-            hashes,
-            diverged: Vec::new(),
-            state: None,
-            is_hidden: false,
-            has_conflicts: false,
-        }
+        Self { born, birth_id: None, hashes, diverged: Vec::new(), state: None, is_hidden: false, has_conflicts: false }
     }
 
     /// When a column of a plain row was last written.

@@ -62,7 +62,14 @@ impl<'k> GroupWriter<'k> {
     }
 
     /// Adds a row operation and returns its stamp. Cells of a row that is too long to stand inline go ahead as parts.
-    pub fn row(&mut self, shape: &Shape, name: Option<&Name>, seen: &[Dot], at: Option<&Stamp>, cells: &[Cell<'_>]) -> Stamp {
+    pub fn row(
+        &mut self,
+        shape: &Shape,
+        name: Option<&Name>,
+        seen: &[Dot],
+        at: Option<&Stamp>,
+        cells: &[Cell<'_>],
+    ) -> Stamp {
         let total: usize = cells.iter().map(Cell::payload_bytes).sum();
         let op = if total <= limit::VALUE_INLINE_BYTES_MAX {
             self.make_room();
