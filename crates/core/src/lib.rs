@@ -7,8 +7,11 @@
 //! code that the extension runs.
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod body;
+pub mod causal;
 pub mod cellhash;
+pub mod chain;
 pub mod claim;
 pub mod clock;
 pub mod codec;
@@ -18,10 +21,13 @@ pub mod id;
 pub mod key;
 pub mod limit;
 pub mod local;
+pub mod log;
 pub mod merge;
+pub mod message;
 pub mod name;
 pub mod record;
 pub mod row;
+pub mod session;
 pub mod ticket;
 pub mod value;
 pub mod writer;

@@ -50,9 +50,6 @@ pub const CREDIT_BYTES: usize = 4 * 1024 * 1024;
 /// Milliseconds that an entry's clock may run ahead of ours before its effect is quarantined.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 10 * 60 * 1000;
 
-/// Bytes of a network address in a ticket or a peer list: the longest real one, with a relay, is about 200.
-pub const ADDRESS_BYTES_MAX: usize = 512;
-
 /// Addresses in a ticket: the host's few interfaces, and a hub or two.
 pub const TICKET_ADDRESSES_MAX: usize = 16;
 
@@ -64,6 +61,7 @@ pub const PEERS_REMEMBERED_MAX: usize = 64;
 
 /// Addresses that a group's peers are looked for at: a member can tell more than it has, others must keep room.
 pub const TARGETS_MAX: usize = 256;
+
 /// Bytes of a table's definition in the log: it stands in one entry, beside nothing else if need be.
 pub const DEFINITION_BYTES_MAX: usize = 128 * 1024;
 
@@ -81,3 +79,38 @@ pub const TABLES_MAX: usize = 4096;
 
 /// Imported entries that wait for one before them: what a person moves by hand at a time.
 pub const STAGED_ENTRIES_MAX: i64 = 100_000;
+
+/// Bytes of entries in one ENTRIES frame, unless one entry alone is longer: measured, larger writes are no faster.
+pub const BATCH_BYTES: usize = 64 * 1024;
+
+/// Entries in one batch: a transaction of that many tiny entries stays within the 5 ms that the gate allows.
+pub const BATCH_ENTRIES_MAX: usize = 1_000;
+
+/// Bytes handed to the transport and not yet written: enough to fill the pipe of a fast link between two turns of the
+/// driver, little enough for 64 peers at once.
+pub const UNWRITTEN_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of log entries that a catch-up by frontier reads ahead over all authors.
+pub const CATCH_UP_BYTES_MAX: usize = 1024 * 1024;
+
+/// Authors that a session remembers of its peer: about 3 MB at most, far above any group we know of.
+pub const FRONTIER_AUTHORS_MAX: usize = 64 * 1024;
+
+/// Addresses in one PEERS message.
+pub const ADDRESSES_MAX: usize = 64;
+
+/// Bytes of one address: a relayed multiaddress with two peer ids takes about 200.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+
+/// Bytes of text in an ERR message: one line.
+pub const ERROR_TEXT_BYTES_MAX: usize = 256;
+
+/// Milliseconds between two digests on a stream, give or take a fifth.
+pub const DIGEST_INTERVAL_MS: u64 = 60_000;
+
+/// Milliseconds between two STATE exchanges that we reopen on one stream.
+pub const REOPEN_INTERVAL_MS: u64 = 5_000;
+
+/// Milliseconds between two STATE exchanges that we let a peer reopen: below our own interval, so that clocks that run
+/// unevenly break no rule.
+pub const REOPEN_INTERVAL_MS_MIN: u64 = 1_000;
