@@ -27,13 +27,15 @@ mod seen;
 mod stage;
 mod tables;
 mod tend;
+mod verify;
+mod withheld;
 
 pub use error::StoreError;
-pub use log::LogEntry;
 pub use private::{drop_private_tables, has_private_tables};
 pub use receive::Received;
 pub use seal::Sealed;
 pub use stage::stage;
+pub use verify::verify;
 
 use authors::Authors;
 use tables::Tables;
@@ -149,6 +151,11 @@ impl Store {
     /// The state digest (rule R20).
     pub fn digest(&self) -> Digest {
         Digest(self.digest.to_le_bytes())
+    }
+
+    /// Hash over the definitions of tracked tables.
+    pub fn schema_hash(&self) -> [u8; 16] {
+        self.tables.schema_hash()
     }
 
     /// The life of this store's arrival order.

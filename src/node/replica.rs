@@ -234,7 +234,7 @@ impl Replica {
 
     /// Gives the file up: sessions end, the connection closes, another process may run the node.
     pub(super) fn close(&mut self, tools: &mut Tools<'_>) {
-        self.withdraw();
+        self.withdraw(tools);
         self.links.close_all(tools);
         self.open = None;
         self.leader = None;

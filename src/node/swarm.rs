@@ -1,5 +1,6 @@
 //! The one network of a process, shared by all its databases; started when the first of them needs it.
 
+use p2pdb_net::host::{Host, HostError};
 use p2pdb_net::{Config, Event, Events, Handle, SendError, StreamId, start};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -104,6 +105,23 @@ impl Swarm {
     pub(super) fn close(&self, stream: StreamId) {
         if let Some((handle, _)) = &self.net {
             handle.close(stream);
+        }
+    }
+
+    /// Tells the processes of this host that members with this tag are to be found where we listen.
+    pub(super) fn announce(&self, tag: &str) -> Result<(), HostError> {
+        Host::open(None)?.announce(tag, &self.listening)
+    }
+
+    /// Where other processes of this host with that tag listen.
+    pub(super) fn others(&self, tag: &str) -> Result<Vec<String>, HostError> {
+        Host::open(None)?.others(tag)
+    }
+
+    /// Takes the announcement back.
+    pub(super) fn withdraw(&self, tag: &str) {
+        if let Err(why) = Host::open(None).and_then(|host| host.withdraw(tag)) {
+            tracing::debug!(%why, "an announcement stays behind; it is removed when its process is gone");
         }
     }
 

@@ -48,7 +48,7 @@ impl State {
 }
 
 /// One peer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PeerView {
     /// Its author id, once it has proved membership; empty before.
     pub peer_id: String,
@@ -71,7 +71,7 @@ pub struct PeerView {
 }
 
 /// The node as it last was.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct View {
     /// In one word.
     pub state: State,

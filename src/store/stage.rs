@@ -1,11 +1,12 @@
 //! Entries that come by hand: staged on the host's connection, merged by the node after the commit.
 
+use p2pdb_core::chain::Refused;
 use p2pdb_core::entry::Entry;
 use p2pdb_core::id::GroupId;
 use p2pdb_core::limit;
 use rusqlite::{Connection, params};
 
-use super::error::Refused;
+use super::receive::is_gap;
 use super::{Store, StoreError};
 
 /// Stages an entry that `INSERT INTO p2p_log` brought, in the host's transaction.
@@ -45,7 +46,7 @@ impl Store {
             for (hash, bytes) in batch {
                 match self.receive(&[&bytes], None, now_ms) {
                     Ok(received) => applied += received.applied,
-                    Err(StoreError::Refused(Refused::Gap)) => continue,
+                    Err(StoreError::Refused(why)) if is_gap(&why) => continue,
                     Err(StoreError::Refused(why)) => tracing::warn!(%why, "an imported entry was dropped"),
                     Err(why) => return Err(why),
                 }

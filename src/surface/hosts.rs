@@ -30,6 +30,8 @@ pub struct Db(pub *mut ffi::sqlite3);
 // SAFETY: the handle is only used by SQLite's own rules for threads: for its mutex, and for its transaction state while
 // that mutex is held. It is alive as long as it is listed, and the list is locked throughout.
 unsafe impl Send for Db {}
+// SAFETY: as above; a shared reference gives no more than a copy.
+unsafe impl Sync for Db {}
 
 static HOSTS: Mutex<Vec<Host>> = Mutex::new(Vec::new());
 
@@ -39,7 +41,7 @@ fn hosts() -> std::sync::MutexGuard<'static, Vec<Host>> {
 }
 
 /// Lists a connection. It must be taken off the list before its handle dies.
-pub fn enter(db: Db, file: &Path) {
+pub(super) fn enter(db: Db, file: &Path) {
     let mut hosts = hosts();
     hosts.retain(|h| h.db != db);
     hosts.push(Host { db, file: file.to_owned(), is_lent: false });
@@ -48,20 +50,20 @@ pub fn enter(db: Db, file: &Path) {
 }
 
 /// Takes a connection off the list; waits for at most one batch of the node's.
-pub fn leave(db: Db) {
+pub(super) fn leave(db: Db) {
     hosts().retain(|h| h.db != db);
 }
 
 /// Passes a connection by in the gate until the answer is dropped. Its thread is inside one of our functions and outside any
 /// transaction.
-pub fn lend(db: Db) -> Lent {
+pub(super) fn lend(db: Db) -> Lent {
     set_lent(db, true);
     Lent(db)
 }
 
 /// A connection that is lent; given back when dropped.
 #[derive(Debug)]
-pub struct Lent(Db);
+pub(super) struct Lent(Db);
 
 impl Drop for Lent {
     fn drop(&mut self) {
@@ -77,7 +79,7 @@ fn set_lent(db: Db, is_lent: bool) {
 
 /// The gate of one database file.
 #[derive(Debug)]
-pub struct HostGate(pub PathBuf);
+pub(super) struct HostGate(pub(super) PathBuf);
 
 impl Gate for HostGate {
     fn enter(&self, work: &mut dyn FnMut()) -> Result<(), Busy> {
@@ -128,7 +130,7 @@ fn is_in_transaction(held: &Held) -> bool {
 }
 
 /// Is this connection, on whose thread we are, in a transaction or in the midst of a read?
-pub fn is_busy(db: Db) -> bool {
+pub(super) fn is_busy(db: Db) -> bool {
     // SAFETY: called from a function that this very connection is running.
     unsafe {
         ffi::sqlite3_get_autocommit(db.0) == 0

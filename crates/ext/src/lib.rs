@@ -1,4 +1,5 @@
 //! P2PDB as a loadable SQLite extension. Entry points, and what must be checked before the first call into SQLite.
+#![allow(unsafe_code)]
 
 use rusqlite::ffi::{self, sqlite3, sqlite3_api_routines};
 use std::ffi::{CString, c_char, c_int};

@@ -10,6 +10,7 @@ pub struct SignalsBlocked {
 }
 
 impl SignalsBlocked {
+    /// Blocks them.
     #[cfg(unix)]
     pub fn new() -> SignalsBlocked {
         use nix::sys::signal::{SigSet, SigmaskHow};

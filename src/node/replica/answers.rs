@@ -112,12 +112,12 @@ impl Replica {
     fn try_answer(&mut self, asked: &Asked, tools: &mut Tools<'_>) -> Option<Result<String, String>> {
         let is_over = asked.deadline_ms.is_some_and(|at| at <= tools.now.mono_ms);
         match &asked.ask {
-            Ask::Seal => self.settled(asked).map(|done| done.map(|()| asked.sealed.to_string())),
-            Ask::Sync { timeout_ms } => self.level(asked, tools).or_else(|| {
+            Ask::Seal => self.settled().map(|done| done.map(|()| asked.sealed.to_string())),
+            Ask::Sync { timeout_ms } => self.level(tools).or_else(|| {
                 is_over.then(|| Err(format!("not level after {timeout_ms} ms: {}", self.what_it_waits_for(tools))))
             }),
             Ask::Leave { .. } => {
-                if !is_over && !self.is_handed_over(asked) {
+                if !is_over && !self.is_handed_over() {
                     return None;
                 }
                 self.close(tools);
@@ -130,7 +130,7 @@ impl Replica {
     }
 
     /// Is everything sealed? None: not yet.
-    fn settled(&self, asked: &Asked) -> Option<Result<(), String>> {
+    fn settled(&self) -> Option<Result<(), String>> {
         if let Some(why) = &self.trouble.last_error {
             return Some(Err(why.clone()));
         }
@@ -149,8 +149,8 @@ impl Replica {
     }
 
     /// Level with every peer that is connected, and every address tried.
-    fn level(&self, asked: &Asked, tools: &Tools<'_>) -> Option<Result<String, String>> {
-        match self.settled(asked)? {
+    fn level(&self, tools: &Tools<'_>) -> Option<Result<String, String>> {
+        match self.settled()? {
             Ok(()) if self.is_follower => {
                 return Some(Ok("sealed; another process runs the node of this file and exchanges its entries".into()));
             }
@@ -179,9 +179,9 @@ impl Replica {
         }))
     }
 
-    fn is_handed_over(&self, asked: &Asked) -> bool {
+    fn is_handed_over(&self) -> bool {
         let Some(open) = &self.open else { return true };
-        if self.settled(asked).is_none() {
+        if self.settled().is_none() {
             return false;
         }
         self.links.iter().filter(|l| l.is_established()).all(|link| {

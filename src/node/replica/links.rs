@@ -3,6 +3,7 @@
 //! Frames that the network has no room for wait here, in order; a session is told to go on once they are gone, so what
 //! waits is bounded by what a session hands out at a time.
 
+use p2pdb_core::id::Life;
 use p2pdb_core::session::{Batch, Config, Input, Output, Session};
 use p2pdb_net::{SendError, StreamId};
 use std::collections::{BTreeMap, VecDeque};
@@ -34,8 +35,8 @@ pub(super) struct Links {
     next_tick_ms: u64,
     /// Why the last session ended, where that was not somebody's leaving.
     pub(super) last_error: Option<String>,
-    /// Addresses that members told, and cursors to be remembered, for the replica to take.
-    pub(super) forget: Vec<(p2pdb_core::id::Life, u64)>,
+    /// How far of a peer's arrival order is here, for the replica to keep at its next write.
+    pub(super) cursors: Vec<(Life, u64)>,
 }
 
 impl Links {
@@ -138,7 +139,7 @@ impl Links {
                     is_sending = true;
                 }
                 Output::Store(batch) => self.batches.push_back((stream, batch)),
-                Output::Remember(life, n) => self.forget.push((life, n)),
+                Output::Remember(life, n) => self.cursors.push((life, n)),
                 Output::Established => self.established(stream, open, tools),
                 Output::Level => {}
                 Output::Diverged => {

@@ -1,7 +1,7 @@
 //! What the network tells a database, and whom it dials.
 
 use p2pdb_core::session::Input;
-use p2pdb_net::{DialFailure, StreamId, host};
+use p2pdb_net::{DialFailure, StreamId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -75,7 +75,6 @@ impl Replica {
 
     /// Feeds the sessions with what came in since, and with time.
     pub(super) fn stream(&mut self, tools: &mut Tools<'_>) {
-        self.remember_cursors(tools);
         if let Some(open) = &mut self.open {
             match open.store.last_arrival() {
                 Ok(last) if last != open.told => {
@@ -106,7 +105,7 @@ impl Replica {
     /// Tells the processes of this host where we listen, and hears where they do.
     fn meet_host(&mut self, tools: &mut Tools<'_>) {
         let now = tools.now.mono_ms;
-        let listening = tools.swarm.listening();
+        let listening = tools.swarm.listening().to_vec();
         if self.next_host_ms > now && self.announced == listening {
             return;
         }
@@ -115,12 +114,12 @@ impl Replica {
         let identity = open.store.identity();
         let tag = identity.secret.host_tag(identity.group);
         if self.announced != listening {
-            match host::announce(&tag, listening) {
-                Ok(()) => self.announced = listening.to_vec(),
+            match tools.swarm.announce(&tag) {
+                Ok(()) => self.announced = listening,
                 Err(why) => self.links.last_error = Some(format!("other processes of this host can't find us: {why}")),
             }
         }
-        match host::others(&tag) {
+        match tools.swarm.others(&tag) {
             Ok(others) => {
                 self.links.dialer.keep_only(Origin::Host, &others);
                 for address in others {
@@ -132,13 +131,13 @@ impl Replica {
     }
 
     /// No longer to be found by the processes of this host.
-    pub(super) fn withdraw(&mut self) {
+    pub(super) fn withdraw(&mut self, tools: &mut Tools<'_>) {
         let Some(open) = &self.open else { return };
         if self.announced.is_empty() {
             return;
         }
         let identity = open.store.identity();
-        host::withdraw(&identity.secret.host_tag(identity.group));
+        tools.swarm.withdraw(&identity.secret.host_tag(identity.group));
         self.announced.clear();
     }
 }

@@ -30,7 +30,8 @@ impl Replica {
     pub(super) fn work(&mut self, tools: &mut Tools<'_>) {
         for _ in 0..PASSES_MAX {
             let is_dirty = self.open.as_ref().is_some_and(|o| o.is_dirty);
-            if !is_dirty && !self.links.has_batches() || self.trouble.gate_ms > tools.now.mono_ms {
+            let has_work = is_dirty || self.links.has_batches() || !self.links.cursors.is_empty();
+            if !has_work || self.trouble.gate_ms > tools.now.mono_ms {
                 return;
             }
             let Some(done) = self.pass(tools.now) else { return };
@@ -48,7 +49,12 @@ impl Replica {
         let mut done = Done::default();
         let entered = self.shared.gate.enter(&mut || {
             let end = Instant::now() + PASS;
+            let cursors = std::mem::take(&mut links.cursors);
             let mut next = || links.next_batch();
+            if let Err(why) = open.store.remember_all(&cursors) {
+                done.failure = Some(why);
+                return;
+            }
             done = run(open, stamp_ms(now, open, database), now, end, &mut next);
         });
         match entered {
