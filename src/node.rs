@@ -44,9 +44,6 @@ pub enum Busy {
     /// Another process holds the write lock.
     #[error("another process is writing to the file")]
     OtherProcess,
-    /// A host connection has no mutex.
-    #[error("a connection of this process was opened without a mutex; changes move when it calls p2p_sync()")]
-    NoMutex,
 }
 
 /// Decides when the node may write to a database file.

@@ -84,10 +84,11 @@ pub(super) fn run(bell: &Arc<Bell>) {
         random: Random(seed | 1),
         started: Instant::now(),
     };
+    let mut is_rung = true;
     loop {
-        let next_ms = driver.turn();
+        let next_ms = driver.turn(is_rung);
         let deadline = driver.started + Duration::from_millis(next_ms.min(u64::from(u32::MAX)));
-        bell.wait(deadline);
+        is_rung = bell.wait(deadline);
     }
 }
 
@@ -98,7 +99,10 @@ impl Driver {
     }
 
     /// One turn of everything. Gives the time of the next, in milliseconds since the start.
-    fn turn(&mut self) -> u64 {
+    fn turn(&mut self, is_rung: bool) -> u64 {
+        if is_rung {
+            self.replicas.values_mut().for_each(Replica::rung);
+        }
         self.meet();
         self.take_events();
         let mut next_ms = self.now().mono_ms + 60_000;

@@ -21,8 +21,8 @@ impl Bell {
         self.heard.notify_all();
     }
 
-    /// Waits for a ring, or until `deadline`.
-    pub(super) fn wait(&self, deadline: Instant) {
+    /// Waits for a ring, or until `deadline`. Was there a ring?
+    pub(super) fn wait(&self, deadline: Instant) -> bool {
         let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         while !*rung {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -31,7 +31,7 @@ impl Bell {
             }
             rung = self.heard.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        *rung = false;
+        std::mem::take(&mut *rung)
     }
 }
 

@@ -28,6 +28,8 @@ use links::Links;
 
 /// Milliseconds between two looks where nothing rang: the system's notifications may be off, or may miss one.
 const LOOK_MS: u64 = 1_000;
+/// Milliseconds to the looks after the one that follows a ring.
+const RELOOK_MS: [u64; 5] = [1, 2, 4, 8, 16];
 /// Milliseconds between two tries to become the one that runs the node.
 const LEADER_MS: u64 = 1_000;
 /// Milliseconds between two looks at what another process's node did, while somebody waits for it.
@@ -59,6 +61,7 @@ pub(super) struct Replica {
     trouble: Trouble,
     watched: Vec<PathBuf>,
     next_look_ms: u64,
+    looks: std::iter::Copied<std::slice::Iter<'static, u64>>,
     next_leader_ms: u64,
     is_follower: bool,
     /// The number of attachments at which the last host asked to leave.
@@ -93,6 +96,7 @@ impl Replica {
             trouble: Trouble::default(),
             watched: Vec::new(),
             next_look_ms: 0,
+            looks: Default::default(),
             next_leader_ms: 0,
             is_follower: false,
             left_at: None,
@@ -244,10 +248,15 @@ impl Replica {
         }
     }
 
+    /// The bell rang. A file is written before its commit shows: the first look may be too early, and no second ring comes.
+    pub(super) fn rung(&mut self) {
+        self.looks = RELOOK_MS.iter().copied();
+    }
+
     /// Was something committed?
     fn look(&mut self, now_ms: u64) {
         let Some(open) = &mut self.open else { return };
-        self.next_look_ms = now_ms + LOOK_MS;
+        self.next_look_ms = now_ms + self.looks.next().unwrap_or(LOOK_MS);
         let version = open.store.connection().query_row("PRAGMA data_version", [], |row| row.get(0));
         match version {
             Ok(version) if version == open.data_version => {}

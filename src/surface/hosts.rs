@@ -6,14 +6,20 @@
 //! failed. The mutexes are tried, never waited for: a host in its busy handler holds its own while it waits for
 //! the write lock.
 //!
+//! A connection without a mutex gets a [turnstile](turnstile) in its place.
+//!
 //! A host that waits in one of our functions holds its mutex for the whole statement; it *lends* its connection, and
 //! the gate passes it by.
 
 use rusqlite::ffi;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::node::{Busy, Gate};
+
+mod turnstile;
+
+use turnstile::Turnstile;
 
 /// One connection that loaded us.
 #[derive(Debug)]
@@ -21,6 +27,8 @@ struct Host {
     db: Db,
     file: PathBuf,
     is_lent: bool,
+    /// Where the connection has no mutex.
+    turnstile: Option<Arc<Turnstile>>,
 }
 
 /// The handle of a host connection.
@@ -43,15 +51,24 @@ fn hosts() -> std::sync::MutexGuard<'static, Vec<Host>> {
 /// Lists a connection. It must be taken off the list before its handle dies.
 pub(super) fn enter(db: Db, file: &Path) {
     let mut hosts = hosts();
-    hosts.retain(|h| h.db != db);
-    hosts.push(Host { db, file: file.to_owned(), is_lent: false });
+    if hosts.iter().any(|h| h.db == db) {
+        return;
+    }
+    // SAFETY: the caller is on the connection's own thread, inside a call of it.
+    let has_mutex = unsafe { !ffi::sqlite3_db_mutex(db.0).is_null() };
+    let turnstile = (!has_mutex).then(|| Turnstile::install(db));
+    hosts.push(Host { db, file: file.to_owned(), is_lent: false, turnstile });
     // Mutexes are taken in the order of their addresses, whoever takes them.
     hosts.sort_unstable_by_key(|h| h.db);
 }
 
 /// Takes a connection off the list; waits for at most one batch of the node's.
 pub(super) fn leave(db: Db) {
-    hosts().retain(|h| h.db != db);
+    let mut hosts = hosts();
+    if hosts.iter().any(|h| h.db == db && h.turnstile.is_some()) {
+        Turnstile::remove(db);
+    }
+    hosts.retain(|h| h.db != db);
 }
 
 /// Passes a connection by in the gate until the answer is dropped. Its thread is inside one of our functions and outside any
@@ -88,7 +105,7 @@ impl Gate for HostGate {
         let mine: Vec<_> = hosts.iter().filter(|h| h.file == self.0 && !h.is_lent).collect();
         let mut held = Vec::with_capacity(mine.len());
         for host in mine {
-            held.push(hold(host.db)?);
+            held.push(hold(host)?);
         }
         if held.iter().any(is_in_transaction) {
             return Err(Busy::Transaction);
@@ -98,35 +115,42 @@ impl Gate for HostGate {
     }
 }
 
-/// The mutex of one connection, held.
-struct Held {
-    db: Db,
-    mutex: *mut ffi::sqlite3_mutex,
+/// One connection kept from starting a statement.
+enum Held<'a> {
+    Mutex { db: Db, mutex: *mut ffi::sqlite3_mutex },
+    Turnstile { db: Db, turnstile: &'a Turnstile },
 }
 
-impl Drop for Held {
+impl Drop for Held<'_> {
     fn drop(&mut self) {
-        // SAFETY: this thread entered the mutex in `hold`, and its connection is still listed.
-        unsafe { ffi::sqlite3_mutex_leave(self.mutex) }
+        match self {
+            // SAFETY: this thread entered the mutex in `hold`, and its connection is still listed.
+            Self::Mutex { mutex, .. } => unsafe { ffi::sqlite3_mutex_leave(*mutex) },
+            Self::Turnstile { turnstile, .. } => turnstile.leave(),
+        }
     }
 }
 
-fn hold(db: Db) -> Result<Held, Busy> {
+fn hold(host: &Host) -> Result<Held<'_>, Busy> {
+    let db = host.db;
+    if let Some(turnstile) = &host.turnstile {
+        return if turnstile.enter() { Ok(Held::Turnstile { db, turnstile }) } else { Err(Busy::Statement) };
+    }
     // SAFETY: a listed handle is alive, and the list is locked.
     let mutex = unsafe { ffi::sqlite3_db_mutex(db.0) };
-    if mutex.is_null() {
-        return Err(Busy::NoMutex);
-    }
     // SAFETY: the mutex lives as long as its connection.
     match unsafe { ffi::sqlite3_mutex_try(mutex) } {
-        ffi::SQLITE_OK => Ok(Held { db, mutex }),
+        ffi::SQLITE_OK => Ok(Held::Mutex { db, mutex }),
         _ => Err(Busy::Statement),
     }
 }
 
-fn is_in_transaction(held: &Held) -> bool {
-    // SAFETY: the connection's mutex is held by this thread.
-    unsafe { ffi::sqlite3_txn_state(held.db.0, std::ptr::null()) != ffi::SQLITE_TXN_NONE }
+fn is_in_transaction(held: &Held<'_>) -> bool {
+    let (Held::Mutex { db, .. } | Held::Turnstile { db, .. }) = held;
+    // SAFETY: the connection's mutex is held by this thread. Without a mutex no statement of it runs or can start, and what
+    // ended before is visible here through the turnstile's lock; a statement that is only now being reset may still count
+    // as a read, which is the safe answer.
+    unsafe { ffi::sqlite3_txn_state(db.0, std::ptr::null()) != ffi::SQLITE_TXN_NONE }
 }
 
 /// Is this connection, on whose thread we are, in a transaction or in the midst of a read?

@@ -4,7 +4,7 @@
 //! waits is bounded by what a session hands out at a time.
 
 use p2pdb_core::id::Life;
-use p2pdb_core::session::{Batch, Config, Input, Output, Session};
+use p2pdb_core::session::{Batch, Config, Input, Output, Reason, Session};
 use p2pdb_net::{SendError, StreamId};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -152,7 +152,7 @@ impl Links {
                     }
                 }
                 Output::Close { reason, is_peer_at_fault } => {
-                    if is_peer_at_fault || !matches!(reason, p2pdb_core::session::Reason::PeerLeft { .. }) {
+                    if is_peer_at_fault || !matches!(reason, Reason::PeerLeft { .. } | Reason::Left) {
                         self.last_error = Some(format!("{}: {reason}", link.opened.address));
                     }
                     let pause_ms = reason.pause_ms();

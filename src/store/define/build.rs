@@ -187,13 +187,8 @@ fn create(conn: &Connection, announced: &Definition) -> Result<Definition, Reaso
         Ok(local) => Ok(local),
         Err(StoreError::Table(reason)) => park(reason),
         // What SQLite does not understand is no failure of it; that the disk is full is.
-        Err(StoreError::Sqlite(rusqlite::Error::SqlInputError { msg, .. })) => {
-            park(format!("it can't be built here: {msg}"))
-        }
-        Err(StoreError::Sqlite(rusqlite::Error::SqliteFailure(e, message)))
-            if e.code == rusqlite::ErrorCode::Unknown =>
-        {
-            park(format!("it can't be built here: {}", message.unwrap_or_else(|| e.to_string())))
+        Err(StoreError::Sqlite(e)) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown) => {
+            park(format!("it can't be built here: {e}"))
         }
         Err(e) => Err(e.into()),
     }
