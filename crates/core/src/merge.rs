@@ -703,6 +703,7 @@ impl<R: Rows> Merge<'_, R> {
             Some(_) => self.show_cells(&mut found, &state)?,
             None => Some(Refusal("no derived id is free".into())),
         };
+        let gives_back = found.record.is_hidden.then_some(shown).flatten();
         if found.record.is_hidden {
             self.hide_away(&mut found)?;
         } else if id != claim.id {
@@ -716,7 +717,9 @@ impl<R: Rows> Merge<'_, R> {
         self.rows.set_stuck(&found.key, refusal.as_ref())?;
         found.record = self.fit_record(found.record, &found.key, state);
         self.rows.digest(self.row_digest(&found.key, &found.record), 0);
-        self.rows.put(&found.key, &found.record)
+        self.rows.put(&found.key, &found.record)?;
+        // Only visible rows claim ids: what made room for a row that was refused then takes its own back.
+        gives_back.map_or(Ok(()), |id| self.take_back(id))
     }
 }
 
