@@ -367,19 +367,22 @@ impl<R: Rows> Merge<'_, R> {
         if let Some(refusal) = refusal {
             found.record.is_hidden = true;
             found.record.hashes.clear();
-            self.hide_away(&mut found);
+            self.hide_away(&mut found)?;
             self.rows.set_stuck(&found.key, Some(&refusal))?;
         }
         self.rows.digest(self.row_digest(&found.key, &found.record), 0);
         self.rows.put(&found.key, &found.record)
     }
 
-    /// A hidden row of an alias table shows no id: its record stands under a negative one, derived from its name.
-    fn hide_away(&mut self, found: &mut Found) {
+    /// A hidden row of an alias table shows no id: its record stands under a negative one, derived from its name, and is
+    /// found there by the list of rows that do not show their birth id.
+    fn hide_away(&mut self, found: &mut Found) -> Result<(), R::Error> {
         if let (Key::Id(id), Name::Born { dot, id: birth }) = (&mut found.key, &found.name) {
             *id = -claim::derived_id(dot, 0);
             found.record.birth_id = Some(*birth);
+            self.rows.set_moved(dot, Some(*id))?;
         }
+        Ok(())
     }
 
     /// Every column is written later than before by one who had seen what was there: nothing is lost.
@@ -700,8 +703,9 @@ impl<R: Rows> Merge<'_, R> {
             Some(_) => self.show_cells(&mut found, &state)?,
             None => Some(Refusal("no derived id is free".into())),
         };
+        let gives_back = found.record.is_hidden.then_some(shown).flatten();
         if found.record.is_hidden {
-            self.hide_away(&mut found);
+            self.hide_away(&mut found)?;
         } else if id != claim.id {
             self.rows.set_claim(id, Some(claim.id))?;
         }
@@ -713,7 +717,9 @@ impl<R: Rows> Merge<'_, R> {
         self.rows.set_stuck(&found.key, refusal.as_ref())?;
         found.record = self.fit_record(found.record, &found.key, state);
         self.rows.digest(self.row_digest(&found.key, &found.record), 0);
-        self.rows.put(&found.key, &found.record)
+        self.rows.put(&found.key, &found.record)?;
+        // Only visible rows claim ids: what made room for a row that was refused then takes its own back.
+        gives_back.map_or(Ok(()), |id| self.take_back(id))
     }
 }
 

@@ -153,7 +153,10 @@ impl RowState {
                 w.seen.retain(|d| alive.contains(d));
             }
             writes.retain(|w| !w.seen.is_empty());
+            #[cfg(not(feature = "bug-tie-ignores-author"))]
             writes.sort_unstable_by_key(|w| std::cmp::Reverse(w.stamp));
+            #[cfg(feature = "bug-tie-ignores-author")]
+            writes.sort_by_key(|w| std::cmp::Reverse(w.stamp.clock));
             let mut kept: Vec<Write> = Vec::with_capacity(writes.len());
             for w in writes.drain(..) {
                 if !kept.iter().any(|k| w.seen.iter().all(|d| k.seen.contains(d))) {
