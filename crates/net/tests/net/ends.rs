@@ -256,3 +256,26 @@ fn limits_that_contradict_each_other_are_refused() {
     }
     start(Config { seed: None, limits: Limits::daemon() }, Arc::new(|| {})).unwrap().0.shutdown();
 }
+
+/// A handler of the host program must run on a thread that the program knows.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_thread_takes_no_signals_and_the_callers_mask_is_as_before() {
+    let blocked = |status: String| {
+        let line = status.lines().find(|line| line.starts_with("SigBlk:")).unwrap();
+        u64::from_str_radix(line["SigBlk:".len()..].trim(), 16).unwrap()
+    };
+    let mine = || blocked(std::fs::read_to_string("/proc/thread-self/status").unwrap());
+    let before = mine();
+    let mut a = Node::start(Limits::default());
+    a.listen();
+    assert_eq!(mine(), before);
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let ours: Vec<_> =
+        threads.filter(|task| std::fs::read_to_string(task.join("comm")).unwrap().trim() == "p2pdb-net").collect();
+    assert!(!ours.is_empty());
+    for task in ours {
+        // All of 64 but the two that cannot be blocked and the two that the C library keeps to itself.
+        assert!(blocked(std::fs::read_to_string(task.join("status")).unwrap()).count_ones() >= 60);
+    }
+}
