@@ -181,6 +181,7 @@ impl Driver {
                     address: without_peer(endpoint.get_remote_address()),
                     is_dialer: endpoint.is_dialer(),
                     is_proved: false,
+                    is_closing: false,
                     since: now,
                     heard: now,
                     opening: Default::default(),
@@ -326,7 +327,8 @@ impl Driver {
     }
 
     fn next_expiry(&self) -> Option<Instant> {
-        self.links.values().map(|link| link.expires(&self.net.limits).0).min()
+        let standing = self.links.values().filter(|link| !link.is_closing);
+        standing.map(|link| link.expires(&self.net.limits).0).min()
     }
 
     /// Closes the connections whose time is up.
@@ -335,19 +337,17 @@ impl Driver {
         let limits = &self.net.limits;
         for (connection, link) in &mut self.links {
             let (at, expiry) = link.expires(limits);
-            if at > now {
+            if link.is_closing || at > now {
                 continue;
             }
+            link.is_closing = true;
             for stream in link.streams.keys().filter_map(|id| self.net.stream(*id)) {
-                stream.doom(match expiry {
+                stream.abort(match expiry {
                     Expiry::Dead => CloseReason::Dead,
                     Expiry::Strange => CloseReason::NotProved(millis(2 * limits.stranger_time)),
                 });
             }
             self.swarm.close_connection(*connection);
-            // Asked once; the event that it has closed removes the link.
-            link.heard = now;
-            link.is_proved = true;
         }
     }
 

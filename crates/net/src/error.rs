@@ -75,8 +75,8 @@ pub enum CloseReason {
     /// The length of a frame is not a varint in its shortest form.
     #[error("the length of a frame is malformed")]
     Malformed,
-    /// A frame began and did not end in time.
-    #[error("a frame took longer than {0} ms to arrive")]
+    /// A frame began to arrive and did not end in time, or the other side took no byte of ours for as long.
+    #[error("the other side made no progress for {0} ms")]
     Slow(u64),
     /// Nothing was heard from the other side for too long.
     #[error("the other side answers no ping")]

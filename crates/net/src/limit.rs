@@ -89,7 +89,8 @@ pub struct Limits {
     pub budget_bytes: usize,
     /// How long a dial may take, for each address.
     pub dial_time: Duration,
-    /// How long a frame may take from its first byte to its last: 1 MiB over 140 kbit/s.
+    /// How long a frame may take from its first byte to its last (1 MiB over 140 kbit/s), and how long the
+    /// other side may take none of our bytes.
     pub frame_time: Duration,
     /// Time between two pings.
     pub ping_time: Duration,

@@ -19,6 +19,8 @@ pub(crate) struct Link {
     pub(crate) is_dialer: bool,
     /// Whether a stream on it was ever promoted.
     pub(crate) is_proved: bool,
+    /// Whether it was told to close.
+    pub(crate) is_closing: bool,
     pub(crate) since: Instant,
     /// When the last ping came back.
     pub(crate) heard: Instant,
@@ -53,7 +55,7 @@ impl Link {
     /// Whether this side may open another stream.
     pub(crate) fn has_room(&self, limits: &Limits) -> bool {
         let ours = self.streams.values().filter(|&&is_dialer| is_dialer).count();
-        ours + self.opening.len() < limits.streams_each_way()
+        !self.is_closing && ours + self.opening.len() < limits.streams_each_way()
     }
 
     /// Whether the other side may have opened another stream.

@@ -1,8 +1,9 @@
 //! The process's budget for outbound frames.
 //!
-//! The one idea: a stream may queue an eighth of what is still free, up to its own limit (dynamic thresholds,
-//! Choudhury and Hahne 1998). However many peers are slow, their queues shrink before they fill the budget, and
-//! a stream to a quick one always finds room.
+//! The one idea: half of the budget is divided, so that each stream has a small share whatever the others
+//! hold; the other half is for those who need more, each up to a quarter of what is free of it then (dynamic
+//! thresholds, Choudhury and Hahne 1998). A few peers who do not read can keep others from sending much at
+//! once, and no number of them from sending.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +11,10 @@ use crate::stream::Stream;
 
 /// Queued bytes of all streams, and who waits for less.
 pub(crate) struct Room {
-    max: usize,
+    /// Bytes beyond their shares that all streams may hold.
+    common: usize,
+    /// Bytes that each stream may hold whatever the others do.
+    share: usize,
     stream_max: usize,
     state: Mutex<State>,
 }
@@ -22,8 +26,9 @@ struct State {
 }
 
 impl Room {
-    pub(crate) fn new(max: usize, stream_max: usize) -> Room {
-        Room { max, stream_max, state: Mutex::default() }
+    /// Room of `max` bytes for so many streams, of which each takes at most `stream_max`.
+    pub(crate) fn new(max: usize, streams: usize, stream_max: usize) -> Room {
+        Room { common: max - max / 2, share: max / 2 / streams.max(1), stream_max, state: Mutex::default() }
     }
 
     /// Takes `cost` bytes for a stream that holds `held`, or says no. A stream that holds nothing gets one
@@ -31,20 +36,27 @@ impl Room {
     /// frame of its own will make room, so it is told when others have.
     pub(crate) fn take(&self, stream: &Arc<Stream>, held: usize, cost: usize) -> bool {
         let mut state = self.lock();
-        let free = self.max.saturating_sub(state.used);
-        let fits = held + cost <= self.stream_max.min(free / 8) || (held == 0 && cost <= free / 2);
+        let free = self.common.saturating_sub(state.used);
+        let (before, after) = (self.beyond(held), self.beyond(held + cost));
+        let is_modest = held + cost <= self.stream_max && after <= free / 4;
+        let fits = after == 0 || is_modest || (held == 0 && after <= free / 2);
         if fits {
-            state.used += cost;
+            state.used += after - before;
         } else if held == 0 && !state.waiting.iter().any(|other| other.id == stream.id) {
             state.waiting.push(Arc::clone(stream));
         }
         fits
     }
 
-    /// Gives bytes back, and returns the streams that had waited for it.
-    pub(crate) fn give(&self, bytes: usize) -> Vec<Arc<Stream>> {
+    /// Takes note that a stream that held `before` holds `after` now, and returns the streams that had
+    /// waited for it.
+    pub(crate) fn give(&self, before: usize, after: usize) -> Vec<Arc<Stream>> {
+        let given = self.beyond(before) - self.beyond(after);
+        if given == 0 {
+            return Vec::new();
+        }
         let mut state = self.lock();
-        state.used = state.used.saturating_sub(bytes);
+        state.used = state.used.saturating_sub(given);
         std::mem::take(&mut state.waiting)
     }
 
@@ -58,7 +70,14 @@ impl Room {
         self.lock().waiting.retain(|other| other.id != stream.id);
     }
 
+    fn beyond(&self, held: usize) -> usize {
+        held.saturating_sub(self.share)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

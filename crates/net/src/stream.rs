@@ -27,6 +27,8 @@ pub(crate) enum Phase {
     Proved,
     /// Queued frames leave, none is taken any more.
     Closing,
+    /// The connection is given up: nothing more is written or read.
+    Aborted,
 }
 
 /// One open stream.
@@ -49,7 +51,7 @@ struct Outbox {
     /// Whether somebody was told that it is full and waits for room.
     is_awaited: bool,
     is_closed: bool,
-    /// Why the connection will be closed, where this side decided so.
+    /// Why the stream was aborted.
     fate: Option<CloseReason>,
 }
 
@@ -71,7 +73,7 @@ struct Table {
 
 impl Net {
     pub(crate) fn new(limits: Limits, queue: Arc<Queue>) -> Net {
-        let room = Room::new(limits.budget_bytes / 2, limits.stream_out_bytes_max);
+        let room = Room::new(limits.budget_bytes / 2, limits.streams, limits.stream_out_bytes_max);
         Net { limits, queue, room, streams: Mutex::default(), dials: AtomicUsize::new(0) }
     }
 
@@ -132,7 +134,7 @@ impl Net {
         }
         let stream = self.stream(id).ok_or(SendError::Gone)?;
         let mut outbox = stream.outbox();
-        if outbox.is_closed || *stream.phase.borrow() == Phase::Closing {
+        if outbox.is_closed || *stream.phase.borrow() >= Phase::Closing {
             return Err(SendError::Gone);
         }
         let cost = cost(&frame);
@@ -149,18 +151,20 @@ impl Net {
 
     /// Tells the room that `bytes` have left a stream, and the caller what may be written to again.
     pub(crate) fn wrote(&self, stream: &Stream, bytes: usize) {
-        let is_writable = {
+        let (before, after, is_writable) = {
             let mut outbox = stream.outbox();
-            outbox.held = outbox.held.saturating_sub(bytes);
-            outbox.is_awaited && outbox.held <= self.room.low_water() && !outbox.is_closed && {
-                outbox.is_awaited = false;
-                true
-            }
+            let before = outbox.held;
+            outbox.held = before.saturating_sub(bytes);
+            let is_writable = outbox.is_awaited && outbox.held <= self.room.low_water();
+            outbox.is_awaited &= !is_writable;
+            (before, outbox.held, is_writable)
         };
+        // The room first: told that it may write, the caller should find it.
+        let waited = self.room.give(before, after);
         if is_writable {
             self.queue.push(Event::Writable { stream: stream.id });
         }
-        for other in self.room.give(bytes) {
+        for other in waited {
             if std::mem::take(&mut other.outbox().is_awaited) {
                 self.queue.push(Event::Writable { stream: other.id });
             }
@@ -229,9 +233,11 @@ impl Stream {
         }
     }
 
-    /// Why the connection is about to be closed by this side: what the caller will read.
-    pub(crate) fn doom(&self, why: CloseReason) {
+    /// Ends the stream here and now, for a reason that lies in its connection. Closing the connection alone
+    /// would not do: yamux wakes no reader of a connection that this side closes.
+    pub(crate) fn abort(&self, why: CloseReason) {
         self.outbox().fate = Some(why);
+        self.advance(Phase::Aborted);
     }
 
     /// Moves frames from the queue into a block to write, with their lengths; returns their cost.

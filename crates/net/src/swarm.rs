@@ -1,6 +1,6 @@
 //! libp2p put together: transport, behaviours, limits.
 
-use std::{num::NonZeroUsize, panic::AssertUnwindSafe, pin::Pin};
+use std::{num::NonZeroUsize, panic::AssertUnwindSafe, pin::Pin, time::Duration};
 
 use futures::FutureExt;
 use libp2p::{
@@ -80,7 +80,9 @@ fn transport(key: &Keypair, limits: &Limits) -> Result<Boxed<(PeerId, StreamMuxe
     let noise = noise::Config::new(key).map_err(std::io::Error::other)?;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(limits.substreams);
+    let time_max = limits.ping_time + limits.dead_time;
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .map(move |stream, _| bound_silence(stream, time_max))
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux)
@@ -95,4 +97,16 @@ fn transport(key: &Keypair, limits: &Limits) -> Result<Boxed<(PeerId, StreamMuxe
     // Two clocks: a dial crosses the world, a stranger at the door gets less.
     let inbound = TransportTimeout::with_ingoing_timeout(tcp, limits.stranger_time);
     Ok(TransportTimeout::with_outgoing_timeout(inbound, limits.dial_time).boxed())
+}
+
+/// Has the system give up a connection whose other end acknowledges nothing for that long. A connection that
+/// we close flushes first, and to a host that is gone it would flush for a quarter of an hour.
+fn bound_silence(stream: tcp::tokio::TcpStream, time_max: Duration) -> tcp::tokio::TcpStream {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = socket2::SockRef::from(&stream.0).set_tcp_user_timeout(Some(time_max)) {
+        tracing::debug!(%error, "a connection keeps the system's own time-out");
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    tracing::trace!(?time_max, "the system has no time-out for silent connections");
+    stream
 }

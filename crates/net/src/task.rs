@@ -25,7 +25,7 @@ pub(crate) async fn run(io: impl AsyncRead + AsyncWrite + Unpin, stream: Arc<Str
         why = writer.run(&net, &stream) => why,
         why = proof_missing(&stream, net.limits.stranger_time) => why,
     };
-    if why == CloseReason::Local {
+    if why == CloseReason::Local && *stream.phase.borrow() != Phase::Aborted {
         // The other side answers our end with its own once it has read everything, so that dropping the
         // stream can not overtake the last frames. Where it does not in time, so be it.
         let farewell = async {

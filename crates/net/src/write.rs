@@ -4,12 +4,14 @@
 //! a close goes on with the next byte.
 
 use futures::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::{
     CloseReason,
     limit::WRITE_BLOCK_BYTES,
     read::broken,
     stream::{Net, Stream},
+    task::millis,
 };
 
 /// Writes the frames of a stream's queue.
@@ -44,7 +46,10 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     async fn empty(&mut self, net: &Net, stream: &Stream) -> Result<(), CloseReason> {
         loop {
             while self.written < self.block.len() {
-                let count = self.half.write(&self.block[self.written..]).await.map_err(broken)?;
+                let time_max = net.limits.frame_time;
+                let writing = timeout(time_max, self.half.write(&self.block[self.written..]));
+                // Queued bytes are taken from everybody's room; one who never reads can not keep them.
+                let count = writing.await.map_err(|_| CloseReason::Slow(millis(time_max)))?.map_err(broken)?;
                 if count == 0 {
                     return Err(CloseReason::Broken("it takes no more bytes".to_owned()));
                 }

@@ -2,5 +2,10 @@
 //! events with a deadline.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod ends;
 mod exchange;
+mod forward;
 mod node;
+mod pressure;
+mod raw;
+mod strangers;

@@ -63,6 +63,29 @@ impl Node {
         self.rung.recv_timeout(DEADLINE).unwrap();
     }
 
+    /// Forgets the rings so far.
+    pub(crate) fn forget_rings(&self) {
+        while self.rung.try_recv().is_ok() {}
+    }
+
+    /// Whether the stream becomes writable within that time.
+    pub(crate) fn is_writable_soon(&mut self, which: StreamId, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        let is_meant = |event: &Event| matches!(event, Event::Writable { stream } if *stream == which);
+        loop {
+            while let Some(event) = self.events.try_recv() {
+                self.kept.push_back(event);
+            }
+            if let Some(at) = self.kept.iter().position(is_meant) {
+                self.kept.remove(at);
+                return true;
+            }
+            if self.rung.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_err() {
+                return false;
+            }
+        }
+    }
+
     pub(crate) fn opened(&mut self) -> StreamId {
         self.wait("an open stream", |event| match event {
             Event::Opened { stream, .. } => Some(*stream),
