@@ -23,15 +23,14 @@ CREATE TABLE IF NOT EXISTS _p2p_table(
 
 -- Markers: which rows of tracked tables were touched since the last seal. Written by triggers in plain SQL, by any
 -- process; read and removed by the seal. Without types, so that a key stands here as it stands in its table, and
--- without a constraint that could fail: the outer statement's OR clause would apply to it. A table with a wider key
--- adds k5, o5 and so on.
+-- without a constraint that could fail: the outer statement's OR clause would apply to it. Each column costs every
+-- write some per cent: a table with a wider key adds k2, o2 and so on, one with rows that have no name adds r, the rowid.
 CREATE TABLE IF NOT EXISTS _p2p_mark(
   n INTEGER PRIMARY KEY,                          -- ascending; starts anew when the table was emptied
   t,                                              -- the table's local number
   m,                                              -- 1 inserted, 2 deleted, 3 updated, 4 key changed, 5 may have been displaced
-  r,                                              -- the rowid of a row that its key does not name
-  k1, k2, k3, k4,                                 -- the key; after a key change the new one
-  o1, o2, o3, o4                                  -- the old key, or the old rowid in o1, after a key change
+  k1,                                             -- the key; after a key change the new one
+  o1                                              -- after a key change the old one, or the old rowid of a row without a name
 );
 
 -- Authors, by local number. `held` is the end of the chain as stored, `applied` as merged.

@@ -13,7 +13,7 @@
 //! This module does not know the log, nor what a seal makes of a marker.
 
 use rusqlite::{Connection, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::quote::Quoted;
 use crate::schema::Definition;
@@ -33,9 +33,6 @@ pub const UPDATED: i64 = 3;
 pub const MOVED: i64 = 4;
 /// The row of the key `k` may have been displaced by a REPLACE.
 pub const HINT: i64 = 5;
-
-/// Key columns that the marker table has from the start.
-pub const KEY_COLUMNS_MIN: usize = 4;
 
 /// One trigger of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +64,7 @@ pub fn arm(conn: &Connection, t: i64, definition: &Definition) -> rusqlite::Resu
         return Ok(());
     }
     disarm(conn, t)?;
-    widen(conn, definition.key_columns().len())?;
+    widen(conn, definition.key_columns().len(), definition.has_nameless_rows())?;
     for trigger in texts(t, definition) {
         conn.execute_batch(&trigger.create_sql())?;
     }
@@ -113,15 +110,14 @@ pub fn is_armed(conn: &Connection, t: i64, definition: &Definition) -> rusqlite:
     Ok(ours == wanted && oldest_ours > newest_theirs)
 }
 
-/// Gives the marker table room for keys of `columns` columns.
-fn widen(conn: &Connection, columns: usize) -> rusqlite::Result<()> {
-    let sql = "SELECT count(*) FROM pragma_table_info('_p2p_mark', 'main') WHERE name GLOB 'k[0-9]*'";
-    let there: i64 = conn.query_row(sql, [], |row| row.get(0))?;
-    for i in (there as usize).max(KEY_COLUMNS_MIN)..columns {
-        let n = i + 1;
-        conn.execute_batch(&format!(
-            "ALTER TABLE main._p2p_mark ADD COLUMN k{n}; ALTER TABLE main._p2p_mark ADD COLUMN o{n}"
-        ))?;
+/// Gives the marker table room for keys of `columns` columns, and for rowids.
+fn widen(conn: &Connection, columns: usize, has_rowids: bool) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare("SELECT name FROM pragma_table_info('_p2p_mark', 'main')")?;
+    let there: BTreeSet<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    drop(statement);
+    let keys = (2..=columns).flat_map(|n| [format!("k{n}"), format!("o{n}")]);
+    for column in keys.chain(has_rowids.then(|| "r".to_string())).filter(|c| !there.contains(c)) {
+        conn.execute_batch(&format!("ALTER TABLE main._p2p_mark ADD COLUMN {column}"))?;
     }
     Ok(())
 }

@@ -27,20 +27,27 @@ pub(super) fn triggers(naming: &Naming<'_>, definition: &Definition) -> Vec<(&'s
             .map(|c| probe(naming, &format!("NEW.{} IS NULL", Quoted(c)), exclude));
         by_index.chain(by_default).collect()
     };
-    push("bi", format!("BEFORE INSERT ON {table}"), probes(&not_itself_inserted(naming)));
+    let mut on_insert = probes(&not_itself_inserted(naming));
+    // A rowid can be taken as well. Where the INSERT names none it reads -1 here, and the probe is spared: what a REPLACE
+    // into the rowid -1 displaces is the one thing not seen.
+    if let (Some(rowid), false) = (naming.rowid, naming.is_rowid || naming.key.is_empty()) {
+        let named = format!("NEW.{rowid} IS NOT -1");
+        if on_insert.is_empty() {
+            let head = format!("BEFORE INSERT ON {table} WHEN {named}");
+            push("bi", head, vec![probe(naming, &format!("x.{rowid} = NEW.{rowid}"), "")]);
+        } else {
+            on_insert.push(probe(naming, &format!("{named} AND x.{rowid} = NEW.{rowid}"), ""));
+        }
+        let head = format!("BEFORE UPDATE OF {} ON {table}", naming.rowids.join(", "));
+        push(
+            "bv",
+            head,
+            vec![probe(naming, &format!("x.{rowid} = NEW.{rowid} AND NEW.{rowid} IS NOT OLD.{rowid}"), "")],
+        );
+    }
+    push("bi", format!("BEFORE INSERT ON {table}"), on_insert);
     let of = touching(&indexes, definition, naming);
     push("bu", format!("BEFORE UPDATE {of}ON {table}"), probes(&not_itself_updated(naming)));
-    // A rowid can be taken as well. Where the INSERT names none it reads -1 here.
-    if let (Some(rowid), false) = (naming.rowid, naming.is_rowid || naming.key.is_empty()) {
-        let by_rowid = probe(naming, &format!("x.{rowid} = NEW.{rowid}"), "");
-        let head = |event, when: &str| format!("BEFORE {event} ON {table} WHEN {when}");
-        push(
-            "ri",
-            head("INSERT", &format!("NEW.{rowid} IS NOT -1 OR EXISTS(SELECT 1 FROM {table} WHERE {rowid} = -1)")),
-            vec![by_rowid.clone()],
-        );
-        push("ru", head("UPDATE", &format!("NEW.{rowid} IS NOT OLD.{rowid}")), vec![by_rowid]);
-    }
     all
 }
 
@@ -147,15 +154,15 @@ fn columns(index: &Index, definition: &Definition) -> Option<BTreeSet<usize>> {
     Some(stored)
 }
 
-/// `OF …` the columns by which an update can come to displace a row, so that other updates pay nothing. Not where one of
-/// them is the rowid: `OF id` does not fire for `SET rowid = 5`.
+/// `OF …` the columns by which an update can come to displace a row, so that other updates pay nothing. SQLite goes by the
+/// names that SET says: where one of them is the rowid, all of its names stand here.
 fn touching(indexes: &[Index], definition: &Definition, naming: &Naming<'_>) -> String {
     let all: Option<Vec<BTreeSet<usize>>> = indexes.iter().map(|i| columns(i, definition)).collect();
     let Some(all) = all else { return String::new() };
     let all: BTreeSet<usize> = all.into_iter().flatten().collect();
-    let names: Vec<&str> = all.iter().map(|c| definition.columns[*c].name.as_str()).collect();
-    if names.is_empty() || (naming.is_rowid && names.iter().any(|n| naming.key.iter().any(|k| k == n))) {
-        return String::new();
+    let mut names: Vec<String> = all.iter().map(|c| Quoted(&definition.columns[*c].name).to_string()).collect();
+    if naming.is_rowid && all.iter().any(|c| naming.key.contains(&definition.columns[*c].name)) {
+        names.extend(naming.rowids.iter().map(|r| (*r).to_string()));
     }
-    format!("OF {} ", names.iter().map(|n| Quoted(n).to_string()).collect::<Vec<_>>().join(", "))
+    if names.is_empty() { String::new() } else { format!("OF {} ", names.join(", ")) }
 }

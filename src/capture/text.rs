@@ -12,7 +12,9 @@ pub(super) struct Naming<'d> {
     pub(super) key: Vec<String>,
     /// May the key hold NULL? Such a row is named by its rowid.
     pub(super) is_nullable: bool,
-    /// A name of the rowid that no column has taken.
+    /// The names of the rowid that no column has taken.
+    pub(super) rowids: Vec<&'static str>,
+    /// The first of them.
     pub(super) rowid: Option<&'static str>,
     /// Is the key the rowid?
     pub(super) is_rowid: bool,
@@ -22,10 +24,12 @@ impl<'d> Naming<'d> {
     pub(super) fn new(t: i64, definition: &'d Definition) -> Self {
         let key: Vec<String> = definition.key_columns().into_iter().map(|k| k.0).collect();
         let is_taken = |r: &str| definition.columns.iter().any(|c| c.name.eq_ignore_ascii_case(r));
-        let rowid = ["_rowid_", "rowid", "oid"].into_iter().find(|r| !definition.without_rowid && !is_taken(r));
+        let rowids: Vec<_> =
+            ["_rowid_", "rowid", "oid"].into_iter().filter(|r| !definition.without_rowid && !is_taken(r)).collect();
+        let rowid = rowids.first().copied();
         let is_nullable = !key.is_empty() && definition.has_nameless_rows();
         let is_rowid = definition.key.as_ref().is_some_and(|k| k.is_rowid);
-        Self { t, table: Quoted(&definition.name), key, is_nullable, rowid, is_rowid }
+        Self { t, table: Quoted(&definition.name), key, is_nullable, rowids, rowid, is_rowid }
     }
 
     /// Columns of the marker, and the values of the row `of` (NEW, OLD or an alias) for them.
@@ -70,18 +74,30 @@ impl<'d> Naming<'d> {
         Some(self.key.iter().map(differs).collect::<Vec<_>>().join(" OR "))
     }
 
-    /// The marker of a key change: new and old key in one.
-    fn mark_moved(&self) -> String {
+    /// The marker of an update: after a key change, new and old key in one. Two triggers with a WHEN each cost more than the
+    /// CASE, as SQLite starts a program to ask the WHEN.
+    fn mark_updated(&self) -> String {
+        let Some(moved) = self.is_moved() else { return self.mark(UPDATED, "NEW") };
         let (mut columns, mut values) = self.row("NEW");
-        for (i, old) in self.key.iter().enumerate() {
-            columns.push(format!("o{}", i + 1));
-            values.push(format!("OLD.{}", Quoted(old)));
-        }
-        if let (true, Some(rowid)) = (self.key.is_empty(), self.rowid) {
-            columns.push("o1".into());
-            values.push(format!("OLD.{rowid}"));
-        }
-        insert(self.t, MOVED, &columns, &format!("VALUES({{}}{})", list(&values)))
+        let old: Vec<String> = match (self.key.as_slice(), self.rowid) {
+            ([], rowid) => rowid.iter().map(|r| format!("CASE WHEN {moved} THEN OLD.{r} END")).collect(),
+            ([one], _) => vec![format!("CASE WHEN {moved} THEN OLD.{} END", Quoted(one))],
+            // What the comparisons would cost, again for each column, is more than what is written for nothing.
+            (all, _) => all.iter().map(|k| format!("OLD.{}", Quoted(k))).collect(),
+        };
+        columns.extend((1..=old.len()).map(|i| format!("o{i}")));
+        values.extend(old);
+        let kind = format!("CASE WHEN {moved} THEN {MOVED} ELSE {UPDATED} END");
+        format!("INSERT INTO _p2p_mark(t, m{}) VALUES({}, {kind}{});", list(&columns), self.t, list(&values))
+    }
+
+    /// A row without a name got one, or another rowid: what it was is gone.
+    fn mark_named(&self) -> Option<String> {
+        let rowid = self.rowid.filter(|_| self.is_nullable)?;
+        let (old, new) = (self.is_null("OLD"), self.is_null("NEW"));
+        let source =
+            format!("SELECT {{}}, OLD.{rowid} WHERE ({old}) AND (NEW.{rowid} IS NOT OLD.{rowid} OR NOT ({new}))");
+        Some(insert(self.t, DELETED, &["r".into()], &source))
     }
 
     fn trigger(&self, letters: &str, body: String) -> Trigger {
@@ -109,25 +125,8 @@ pub fn texts(t: i64, definition: &Definition) -> Vec<Trigger> {
         .collect::<Vec<_>>();
     all.push(naming.trigger("i", format!("AFTER INSERT ON {table} BEGIN {} END", naming.mark(INSERTED, "NEW"))));
     all.push(naming.trigger("d", format!("AFTER DELETE ON {table} BEGIN {} END", naming.mark(DELETED, "OLD"))));
-    let updated = naming.mark(UPDATED, "NEW");
-    match naming.is_moved() {
-        Some(moved) => {
-            all.push(naming.trigger("u", format!("AFTER UPDATE ON {table} WHEN NOT ({moved}) BEGIN {updated} END")));
-            all.push(
-                naming.trigger("k", format!("AFTER UPDATE ON {table} WHEN {moved} BEGIN {} END", naming.mark_moved())),
-            );
-        }
-        None => all.push(naming.trigger("u", format!("AFTER UPDATE ON {table} BEGIN {updated} END"))),
-    }
-    if let (true, Some(rowid)) = (naming.is_nullable, naming.rowid) {
-        // A row without a name got one, or another rowid: what it was is gone.
-        let (old, new) = (naming.is_null("OLD"), naming.is_null("NEW"));
-        let when = format!("({old}) AND (NEW.{rowid} IS NOT OLD.{rowid} OR NOT ({new}))");
-        all.push(
-            naming
-                .trigger("n", format!("AFTER UPDATE ON {table} WHEN {when} BEGIN {} END", naming.mark(DELETED, "OLD"))),
-        );
-    }
+    let updated = [naming.mark_updated()].into_iter().chain(naming.mark_named()).collect::<Vec<_>>().join(" ");
+    all.push(naming.trigger("u", format!("AFTER UPDATE ON {table} BEGIN {updated} END")));
     all
 }
 
