@@ -89,7 +89,8 @@ impl Store {
         create_private_tables(&conn)?;
         let hasher = CellHasher::new(identity.group);
         let (authors, tables) = (Authors::default(), Tables::default());
-        let mut store = Self { conn, identity, hasher, authors, tables, digest: 0, life: Life::default(), tended: None };
+        let mut store =
+            Self { conn, identity, hasher, authors, tables, digest: 0, life: Life::default(), tended: None };
         store.reload()?;
         Ok(store)
     }

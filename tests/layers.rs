@@ -77,7 +77,19 @@ fn no_module_of_the_root_package_imports_one_above_it() {
 fn core_is_pure_and_core_and_net_do_not_know_each_other() {
     for file in rust_files(&root().join("crates/core/src")) {
         let source = fs::read_to_string(&file).unwrap();
-        for impure in ["rusqlite", "tokio", "libp2p", "std::thread", "std::net", "std::fs", "std::time", "HashMap", "HashSet", "getrandom", "rand::"] {
+        for impure in [
+            "rusqlite",
+            "tokio",
+            "libp2p",
+            "std::thread",
+            "std::net",
+            "std::fs",
+            "std::time",
+            "HashMap",
+            "HashSet",
+            "getrandom",
+            "rand::",
+        ] {
             let uses = source.lines().any(|l| !l.trim_start().starts_with("//") && l.contains(impure));
             assert!(!uses, "{} uses {impure}; time, randomness and storage are arguments there", file.display());
         }
@@ -93,7 +105,8 @@ fn only_the_surface_and_the_extension_are_unsafe() {
     for folder in ["src", "crates"] {
         for file in rust_files(&root().join(folder)) {
             let path = file.strip_prefix(root()).unwrap();
-            let may = path.starts_with("src/surface") || path.starts_with("src/surface.rs") || path.starts_with("crates/ext");
+            let may =
+                path.starts_with("src/surface") || path.starts_with("src/surface.rs") || path.starts_with("crates/ext");
             let source = fs::read_to_string(&file).unwrap();
             let has = source.lines().any(|l| {
                 let code = l.split("//").next().unwrap_or_default();

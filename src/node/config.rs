@@ -16,15 +16,30 @@ pub struct Key {
 
 /// All keys.
 pub const KEYS: [Key; 5] = [
-    Key { name: "network", default: "on", about: "on or off; with off, entries move through p2p_log only", check: is_switch },
+    Key {
+        name: "network",
+        default: "on",
+        about: "on or off; with off, entries move through p2p_log only",
+        check: is_switch,
+    },
     Key {
         name: "listen",
         default: "/ip4/0.0.0.0/tcp/0",
         about: "addresses to listen on, separated by spaces; empty: only dial",
         check: |_| true,
     },
-    Key { name: "mdns", default: "on", about: "on or off: find peers on the local network, where it listens on one", check: is_switch },
-    Key { name: "linger_ms", default: "250", about: "milliseconds, 0 to 10000, that closing waits to hand over", check: is_linger },
+    Key {
+        name: "mdns",
+        default: "on",
+        about: "on or off: find peers on the local network, where it listens on one",
+        check: is_switch,
+    },
+    Key {
+        name: "linger_ms",
+        default: "250",
+        about: "milliseconds, 0 to 10000, that closing waits to hand over",
+        check: is_linger,
+    },
     Key {
         name: "busy_timeout",
         default: "0",
@@ -88,10 +103,7 @@ pub fn check(key: &'static Key, value: &str) -> Result<(), ConfigError> {
 /// is passed over.
 pub fn value(key: &'static Key, set: &BTreeMap<String, String>) -> String {
     let from_env = std::env::var(format!("P2PDB_{}", key.name.to_ascii_uppercase())).ok();
-    from_env
-        .filter(|v| (key.check)(v))
-        .or_else(|| set.get(key.name).cloned())
-        .unwrap_or_else(|| key.default.to_owned())
+    from_env.filter(|v| (key.check)(v)).or_else(|| set.get(key.name).cloned()).unwrap_or_else(|| key.default.to_owned())
 }
 
 /// The same for a key by name; a name that is none has no value.

@@ -60,7 +60,8 @@ impl Dialer {
             return;
         }
         let (backoff, standing) = (Backoff::default(), Standing::Due(now_ms));
-        self.targets.insert(address.to_owned(), Target { origin, backoff, standing, last_error: None, is_tried: false });
+        self.targets
+            .insert(address.to_owned(), Target { origin, backoff, standing, last_error: None, is_tried: false });
     }
 
     /// Dials this address now, whatever it did before.

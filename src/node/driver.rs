@@ -75,7 +75,8 @@ struct Driver {
 
 /// Serves all nodes of the process, for ever.
 pub(super) fn run(bell: &Arc<Bell>) {
-    let seed = super::sidecar::random().map_or(1, |r| u64::from_le_bytes([r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7]]));
+    let seed =
+        super::sidecar::random().map_or(1, |r| u64::from_le_bytes([r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7]]));
     let mut driver = Driver {
         replicas: BTreeMap::new(),
         routes: Routes::default(),

@@ -119,7 +119,9 @@ impl Replica {
     /// Does all that can be done now. Gives the time of the next turn, on the monotone clock.
     pub(super) fn turn(&mut self, tools: &mut Tools<'_>) -> u64 {
         if self.panics >= PANICS_MAX {
-            self.refuse_all("the node stopped after repeated internal errors; close all connections and open the database again");
+            self.refuse_all(
+                "the node stopped after repeated internal errors; close all connections and open the database again",
+            );
             return u64::MAX;
         }
         self.take_requests(tools);
@@ -316,7 +318,8 @@ impl Replica {
 }
 
 fn open_store(database: &Path, sidecar: &Sidecar) -> Result<Store, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_FULL_MUTEX | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_FULL_MUTEX | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
     Store::open(Connection::open_with_flags(database, flags)?, sidecar.identity())
 }
 
@@ -331,7 +334,8 @@ fn stamp_ms(now: Now, open: &Open, database: &Path) -> u64 {
     }
     let mut wal = database.as_os_str().to_owned();
     wal.push("-wal");
-    let modified = [database.to_owned(), PathBuf::from(wal)].iter().filter_map(|p| p.metadata().ok()?.modified().ok()).max();
+    let modified =
+        [database.to_owned(), PathBuf::from(wal)].iter().filter_map(|p| p.metadata().ok()?.modified().ok()).max();
     let modified = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).map(|d| d.as_millis() as u64);
     modified.map_or(now.wall_ms, |ms| ms.min(now.wall_ms))
 }

@@ -29,7 +29,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] if an entry breaks a rule: nothing of the batch is kept then. A failure of
     /// SQLite leaves the store as it was; the batch may be offered again.
-    pub fn receive(&mut self, batch: &[&[u8]], cursor: Option<(Life, u64)>, now_ms: u64) -> Result<Received, StoreError> {
+    pub fn receive(
+        &mut self,
+        batch: &[&[u8]],
+        cursor: Option<(Life, u64)>,
+        now_ms: u64,
+    ) -> Result<Received, StoreError> {
         let CheckedBatch { fresh, .. } = self.check(batch)?;
         self.write(|store| {
             let after = store.last_arrival()?;

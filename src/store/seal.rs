@@ -79,7 +79,7 @@ impl Store {
         let Self { conn, tables, authors, hasher, digest, .. } = self;
         let group = GroupWriter::new(&key, start);
         let mut sealing = Sealing { conn, tables, authors, hasher, digest, group, seen, before: BTreeMap::new() };
-        sealing.announce()?;
+        let is_announced = sealing.announce()?;
         let has_moves: bool = conn
             .prepare_cached("SELECT EXISTS(SELECT 1 FROM _p2p_mark WHERE m = 4)")?
             .query_row([], |row| row.get(0))?;
@@ -112,6 +112,9 @@ impl Store {
             author.applied = author.held;
             author.seen = seen;
             author.seen.insert(own, author.held);
+        }
+        if is_announced {
+            self.tables = Tables::load(&self.conn)?;
         }
         Ok(Sealed { entries, is_partial })
     }
@@ -167,13 +170,15 @@ impl Store {
 }
 
 impl Sealing<'_, '_> {
-    /// Announces tables that are not in the log yet.
-    fn announce(&mut self) -> Result<(), StoreError> {
+    /// Announces tables that are not in the log yet. Were there any?
+    fn announce(&mut self) -> Result<bool, StoreError> {
+        let mut is_announced = false;
         for table in self.tables.iter().filter(|t| t.is_new) {
+            is_announced = true;
             self.group.define(table.merge.id, &table.columns, &table.definition);
             self.conn.execute("UPDATE _p2p_table SET state = 1 WHERE t = ?1", [table.t])?;
         }
-        Ok(())
+        Ok(is_announced)
     }
 
     /// Works off the next markers; false if there are none.

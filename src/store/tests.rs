@@ -43,7 +43,7 @@ impl Replica {
     fn take(&mut self, other: &Replica) {
         let entries = other.entries();
         let batch: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-        self.store.receive(&batch, 1 << 41).unwrap();
+        self.store.receive(&batch, None, 1 << 41).unwrap();
     }
 
     fn rows(&self, sql: &str) -> Vec<Vec<Sql>> {

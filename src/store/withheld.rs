@@ -11,7 +11,8 @@ impl Store {
     /// SQLite's.
     pub fn withheld_root(&self) -> Result<[u8; 16], StoreError> {
         let mut bytes = Vec::new();
-        let mut waiting: Vec<_> = self.authors.iter().filter(|a| a.applied < a.held).map(|a| (a.id, a.applied)).collect();
+        let mut waiting: Vec<_> =
+            self.authors.iter().filter(|a| a.applied < a.held).map(|a| (a.id, a.applied)).collect();
         waiting.sort_unstable();
         for (author, applied) in waiting {
             bytes.raw(&author.0);

@@ -103,7 +103,8 @@ fn run(action: &Action, attached: &Attached, ctx: &Context<'_>) -> rusqlite::Res
 }
 
 fn debug(call: &Call<'_>) -> Outcome {
-    let sqlite: String = call.conn.query_row("SELECT sqlite_version()", [], |row| row.get(0)).map_err(|e| e.to_string())?;
+    let sqlite: String =
+        call.conn.query_row("SELECT sqlite_version()", [], |row| row.get(0)).map_err(|e| e.to_string())?;
     let view = call.attached.view();
     let facts = serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),

@@ -157,7 +157,6 @@ fn is_in_transaction(held: &Held<'_>) -> bool {
 pub(super) fn is_busy(db: Db) -> bool {
     // SAFETY: called from a function that this very connection is running.
     unsafe {
-        ffi::sqlite3_get_autocommit(db.0) == 0
-            || ffi::sqlite3_txn_state(db.0, std::ptr::null()) != ffi::SQLITE_TXN_NONE
+        ffi::sqlite3_get_autocommit(db.0) == 0 || ffi::sqlite3_txn_state(db.0, std::ptr::null()) != ffi::SQLITE_TXN_NONE
     }
 }

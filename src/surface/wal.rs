@@ -23,15 +23,20 @@ pub(super) fn switch(host: &Connection, file: &Path, is_in_transaction: bool) ->
         return Ok(Switch::Was);
     }
     if is_in_transaction {
-        return Ok(Switch::Not(format!("the journal mode stays {mode} inside a transaction; run PRAGMA journal_mode=WAL after it")));
+        return Ok(Switch::Not(format!(
+            "the journal mode stays {mode} inside a transaction; run PRAGMA journal_mode=WAL after it"
+        )));
     }
     let outcome = as_ours(|| {
-        let conn = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let conn =
+            Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get::<_, String>(0))
     });
     Ok(match outcome {
         Ok(now) if now.eq_ignore_ascii_case("wal") => Switch::Now,
         Ok(now) => Switch::Not(format!("the journal mode stays {now}")),
-        Err(why) => Switch::Not(format!("the journal mode stays {mode}: {why}; run PRAGMA journal_mode=WAL when no other connection uses the file")),
+        Err(why) => Switch::Not(format!(
+            "the journal mode stays {mode}: {why}; run PRAGMA journal_mode=WAL when no other connection uses the file"
+        )),
     })
 }

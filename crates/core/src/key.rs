@@ -83,8 +83,9 @@ impl PublicKey {
 
     /// Did this key sign that entry? Strict: no malleable signature, no weak key.
     pub fn verifies(&self, entry: &EntryId, signature: &[u8; 64]) -> bool {
-        VerifyingKey::from_bytes(&self.0)
-            .is_ok_and(|key| key.verify_strict(&signed(entry), &ed25519_dalek::Signature::from_bytes(signature)).is_ok())
+        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| {
+            key.verify_strict(&signed(entry), &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
+        })
     }
 }
 

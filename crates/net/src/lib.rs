@@ -55,6 +55,6 @@ pub use error::{CloseReason, DialFailure, NetError, SendError};
 pub use event::{Event, StreamId};
 pub use handle::Handle;
 pub use limit::Limits;
-pub use queue::Events;
 pub use os::SignalsBlocked;
+pub use queue::Events;
 pub use thread::{Bell, Config, start};

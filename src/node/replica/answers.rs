@@ -145,7 +145,8 @@ impl Replica {
     fn is_sealed_elsewhere(&self) -> bool {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
         let conn = Connection::open_with_flags(&self.shared.database, flags);
-        conn.and_then(|c| c.query_row("SELECT NOT EXISTS(SELECT 1 FROM _p2p_mark)", [], |row| row.get(0))).unwrap_or(false)
+        conn.and_then(|c| c.query_row("SELECT NOT EXISTS(SELECT 1 FROM _p2p_mark)", [], |row| row.get(0)))
+            .unwrap_or(false)
     }
 
     /// Level with every peer that is connected, and every address tried.
@@ -173,7 +174,10 @@ impl Replica {
             peers += 1;
         }
         Some(Ok(match peers {
-            0 => format!("offline: sealed; no peer was reached{}", tools.swarm.last_error().map(|e| format!(" ({e})")).unwrap_or_default()),
+            0 => format!(
+                "offline: sealed; no peer was reached{}",
+                tools.swarm.last_error().map(|e| format!(" ({e})")).unwrap_or_default()
+            ),
             1 => "level with 1 peer".into(),
             n => format!("level with {n} peers"),
         }))
@@ -184,9 +188,10 @@ impl Replica {
         if self.settled().is_none() {
             return false;
         }
-        self.links.iter().filter(|l| l.is_established()).all(|link| {
-            link.session.status(&open.store).is_ok_and(|s| s.unacknowledged_bytes == 0 && s.ahead == 0)
-        })
+        self.links
+            .iter()
+            .filter(|l| l.is_established())
+            .all(|link| link.session.status(&open.store).is_ok_and(|s| s.unacknowledged_bytes == 0 && s.ahead == 0))
     }
 
     fn addresses(&self, tools: &Tools<'_>) -> Option<Result<String, String>> {

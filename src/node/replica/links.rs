@@ -77,7 +77,15 @@ impl Links {
         let (session, outputs) = Session::new(config, tools.now.mono_ms);
         let stream = opened.stream;
         let (outbox, rtt_micros, last_heard_wall_ms) = Default::default();
-        let link = Link { session, opened, outbox, rtt_micros, last_heard_wall_ms, is_diverged: false, was_established: false };
+        let link = Link {
+            session,
+            opened,
+            outbox,
+            rtt_micros,
+            last_heard_wall_ms,
+            is_diverged: false,
+            was_established: false,
+        };
         self.links.insert(stream, link);
         self.perform(stream, outputs, open, tools);
     }
@@ -144,7 +152,9 @@ impl Links {
                 Output::Level => {}
                 Output::Diverged => {
                     link.is_diverged = true;
-                    tracing::error!("two replicas hold the same entries and differ; please report it with the output of p2p_verify()");
+                    tracing::error!(
+                        "two replicas hold the same entries and differ; please report it with the output of p2p_verify()"
+                    );
                 }
                 Output::Peers(addresses) => {
                     for address in addresses {

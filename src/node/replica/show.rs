@@ -16,7 +16,8 @@ impl Replica {
         let to_wall = |mono: u64| (tools.now.wall_ms + mono).saturating_sub(tools.now.mono_ms);
         let next_retry_ms = self.trouble.retry_ms.map(to_wall);
         let last_error = self.trouble.last_error.clone().or_else(|| self.links.last_error.clone());
-        let last_error = last_error.or_else(|| if self.is_networked() { tools.swarm.last_error().map(str::to_owned) } else { None });
+        let last_error =
+            last_error.or_else(|| if self.is_networked() { tools.swarm.last_error().map(str::to_owned) } else { None });
         let listen = if self.is_networked() { tools.swarm.listening().to_vec() } else { Vec::new() };
         let view = View { state, detail, listen, peers, last_error, next_retry_ms };
         *self.shared.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
@@ -65,7 +66,8 @@ impl Replica {
         if connected.is_empty() {
             return (State::Alone, "no peer is connected; changes are kept and sent once one is".into());
         }
-        let (behind, ahead) = connected.iter().fold((0, 0), |(b, a), p| (b.max(p.behind.unwrap_or(0)), a.max(p.ahead.unwrap_or(0))));
+        let (behind, ahead) =
+            connected.iter().fold((0, 0), |(b, a), p| (b.max(p.behind.unwrap_or(0)), a.max(p.ahead.unwrap_or(0))));
         let peers = match connected.len() {
             1 => "1 peer".to_owned(),
             n => format!("{n} peers"),
@@ -100,7 +102,9 @@ impl Replica {
         });
         let in_vain = self.links.dialer.in_vain().map(|(address, why, next)| {
             let state = match (why, next) {
-                (Some(why), Some(at)) => format!("next try in {} s: {why}", at.saturating_sub(tools.now.mono_ms).div_ceil(1000)),
+                (Some(why), Some(at)) => {
+                    format!("next try in {} s: {why}", at.saturating_sub(tools.now.mono_ms).div_ceil(1000))
+                }
                 (Some(why), None) => format!("dialing again: {why}"),
                 (None, _) => "dialing".into(),
             };

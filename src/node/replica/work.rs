@@ -93,7 +93,13 @@ impl Replica {
     }
 }
 
-fn run(open: &mut Open, stamp_ms: u64, now: Now, end: Instant, next: &mut dyn FnMut() -> Option<(StreamId, Batch)>) -> Done {
+fn run(
+    open: &mut Open,
+    stamp_ms: u64,
+    now: Now,
+    end: Instant,
+    next: &mut dyn FnMut() -> Option<(StreamId, Batch)>,
+) -> Done {
     let mut done = Done::default();
     let has_time = || Instant::now() < end;
     if open.is_dirty {
@@ -134,9 +140,7 @@ fn run(open: &mut Open, stamp_ms: u64, now: Now, end: Instant, next: &mut dyn Fn
 fn store(open: &mut Open, batch: &Batch, now: Now) -> Result<(Outcome, usize), StoreError> {
     let entries: Vec<&[u8]> = batch.entries.iter().map(Vec::as_slice).collect();
     match open.store.receive(&entries, batch.cursor, now.wall_ms) {
-        Ok(received) => {
-            Ok((Outcome::Durable { after: received.after, last: received.last }, received.applied))
-        }
+        Ok(received) => Ok((Outcome::Durable { after: received.after, last: received.last }, received.applied)),
         Err(StoreError::Refused(refused)) => Ok((Outcome::Refused(refused), 0)),
         Err(why) => Err(why),
     }

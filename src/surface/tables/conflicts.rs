@@ -5,8 +5,8 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::{Definition, Page, optional, text};
-use crate::store::report::{self, ConflictReport};
 use crate::store::has_private_tables;
+use crate::store::report::{self, ConflictReport};
 use crate::surface::attached::Attached;
 
 pub(super) const DEFINITION: Definition = Definition {

@@ -11,8 +11,19 @@ use crate::surface::attached::Attached;
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_status",
     columns: &[
-        "group_id", "peer_id", "state", "detail", "listen", "peers", "entries", "pending", "parked", "quarantined",
-        "last_error", "next_retry", "digest",
+        "group_id",
+        "peer_id",
+        "state",
+        "detail",
+        "listen",
+        "peers",
+        "entries",
+        "pending",
+        "parked",
+        "quarantined",
+        "last_error",
+        "next_retry",
+        "digest",
     ],
     page,
     insert: None,
@@ -53,5 +64,6 @@ fn page(attached: &Attached, conn: &Connection, after: i64) -> Result<Page, Stri
     Ok(Page::whole(vec![row], after))
 }
 
-const UNJOINED: &str = "the keys beside the database are missing: changes are captured and not sealed; p2p_join(ticket) joins again";
+const UNJOINED: &str =
+    "the keys beside the database are missing: changes are captured and not sealed; p2p_join(ticket) joins again";
 const NEW: &str = "no table is tracked; p2p_track('*') begins a group, p2p_join(ticket) joins one";
