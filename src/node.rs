@@ -17,6 +17,7 @@ pub mod config;
 mod dialer;
 mod driver;
 mod leader;
+mod local;
 mod log;
 mod registry;
 mod replica;

@@ -3,7 +3,6 @@
 //! It waits on one bell, which is rung by requests, by the network and by the system's file notifications; each turn of a
 //! database says when it wants the next. A panic in a turn costs that database its open state, not the thread.
 
-use p2pdb_net::{Event, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::registry::{self, Bell};
 use super::replica::Replica;
-use super::swarm::Swarm;
+use super::swarm::{Happened, Opened, Stream, Swarm};
 use super::watch::Watch;
 use super::{config, route::Routes};
 
@@ -44,17 +43,6 @@ pub(super) struct Tools<'a> {
     pub(super) swarm: &'a mut Swarm,
     pub(super) watch: &'a mut Watch,
     pub(super) random: &'a mut Random,
-}
-
-/// A stream that was opened, as the network tells it.
-#[derive(Clone, Debug)]
-pub(super) struct Opened {
-    pub(super) stream: StreamId,
-    pub(super) is_dialer: bool,
-    pub(super) local: Vec<u8>,
-    pub(super) remote: Vec<u8>,
-    pub(super) address: String,
-    pub(super) token: Option<u64>,
 }
 
 /// Starts a thread in which no signal of the host's is delivered.
@@ -114,7 +102,8 @@ impl Driver {
             }
         }
         self.want();
-        next_ms
+        self.join_local();
+        if self.swarm.local.is_empty() { next_ms } else { self.now().mono_ms }
     }
 
     /// Runs `work` on one database; a panic in it is that database's alone.
@@ -167,71 +156,85 @@ impl Driver {
     }
 
     fn take_events(&mut self) {
-        while let Some(event) = self.swarm.next() {
-            self.take(event);
+        while let Some(happened) = self.swarm.next() {
+            self.take(happened);
         }
     }
 
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Opened { stream, is_dialer, local, remote, address, token } => {
-                self.opened(Opened { stream, is_dialer, local, remote, address, token });
-            }
-            Event::Frame { stream, frame } => self.frame(stream, &frame),
-            Event::Writable { stream } => {
-                self.with_stream(stream, |replica, tools| replica.writable(stream, tools));
-            }
-            Event::Rtt { stream, micros } => {
+    fn take(&mut self, happened: Happened) {
+        match happened {
+            Happened::Opened(opened) => self.opened(opened),
+            Happened::Joined(database, opened) => self.opened_for(&database, opened),
+            Happened::Frame { stream, frame } => self.frame(stream, &frame),
+            Happened::Writable(stream) => self.with_stream(stream, |replica, tools| replica.writable(stream, tools)),
+            Happened::Rtt { stream, micros } => {
                 self.with_stream(stream, |replica, tools| replica.rtt(stream, micros, tools));
             }
-            Event::Closed { stream, why } => {
-                self.with_stream(stream, |replica, tools| replica.closed(stream, &why.to_string(), tools));
+            Happened::Closed { stream, why } => {
+                self.with_stream(stream, |replica, tools| replica.closed(stream, &why, tools));
                 self.routes.remove(stream);
             }
-            Event::DialFailed { token, why } => {
+            Happened::DialFailed { token, why } => {
                 if let Some(database) = self.find_dial(token) {
                     self.with(&database, |replica, tools| replica.dial_failed(token, &why, tools));
                 }
             }
-            Event::Seen { address } => self.all(|replica, tools| replica.seen(&address, tools)),
-            Event::Lost { address } => self.all(|replica, _| replica.lost(&address)),
-            Event::Stopped { .. } => {
+            Happened::Seen(address) => self.all(|replica, tools| replica.seen(&address, tools)),
+            Happened::Lost(address) => self.all(|replica, _| replica.lost(&address)),
+            Happened::Stopped => {
                 self.routes = Routes::default();
                 self.all(|replica, tools| replica.network_stopped(tools));
             }
-            Event::Listening { .. } | Event::ListenEnded { .. } | Event::ListenFailed { .. } | _ => {}
+        }
+    }
+
+    /// Databases of one group in this process exchange without a network.
+    fn join_local(&mut self) {
+        let now_ms = self.now().mono_ms;
+        let members: Vec<_> = self
+            .replicas
+            .iter()
+            .filter(|(_, r)| r.is_networked())
+            .filter_map(|(database, r)| Some((database, r.sidecar()?.identity().group)))
+            .collect();
+        for (at, (one, group)) in members.iter().enumerate() {
+            for (other, _) in members.iter().skip(at + 1).filter(|(_, its)| its == group) {
+                self.swarm.local.join(one, other, now_ms);
+            }
         }
     }
 
     fn opened(&mut self, opened: Opened) {
         let database = opened.token.and_then(|token| self.find_dial(token));
         match database {
-            Some(database) => {
-                self.routes.add(opened.stream, database.clone());
-                self.with(&database, |replica, tools| replica.opened(opened, tools));
-            }
+            Some(database) => self.opened_for(&database, opened),
             // Which group it wants is in its first frame.
             None => self.routes.wait(opened),
         }
     }
 
-    fn frame(&mut self, stream: StreamId, frame: &[u8]) {
+    fn opened_for(&mut self, database: &PathBuf, opened: Opened) {
+        self.routes.add(opened.stream, database.clone());
+        self.with(database, |replica, tools| replica.opened(opened, tools));
+    }
+
+    fn frame(&mut self, stream: Stream, frame: &[u8]) {
         if let Some(opened) = self.routes.take_waiting(stream) {
             let groups = self.replicas.iter().filter(|(_, r)| r.is_networked());
             let groups: Vec<_> = groups.filter_map(|(d, r)| Some((d, r.sidecar()?.identity()))).collect();
             // A stranger is answered by any group alike: it learns that somebody is here, as it did from the transport.
             let found = Routes::find(frame, &opened, groups.iter().map(|(_, i)| (i.group, &i.secret)));
             let Some(database) = groups.get(found.unwrap_or_default()).map(|(d, _)| (*d).clone()) else {
-                self.swarm.close(stream);
+                let now_ms = self.now().mono_ms;
+                self.swarm.close(stream, now_ms);
                 return;
             };
-            self.routes.add(stream, database.clone());
-            self.with(&database, |replica, tools| replica.opened(opened, tools));
+            self.opened_for(&database, opened);
         }
         self.with_stream(stream, |replica, tools| replica.frame(stream, frame, tools));
     }
 
-    fn with_stream(&mut self, stream: StreamId, work: impl FnOnce(&mut Replica, &mut Tools<'_>)) {
+    fn with_stream(&mut self, stream: Stream, work: impl FnOnce(&mut Replica, &mut Tools<'_>)) {
         if let Some(database) = self.routes.database(stream) {
             self.with(&database, work);
         }

@@ -5,21 +5,20 @@ use p2pdb_core::key::Secret;
 use p2pdb_core::message::Hello;
 use p2pdb_core::message::hello::Ends;
 use p2pdb_core::session::find_group;
-use p2pdb_net::StreamId;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::driver::Opened;
+use super::swarm::{Opened, Stream};
 
 /// Streams with a database, and accepted ones that have not said yet which group they want.
 #[derive(Default)]
 pub(super) struct Routes {
-    databases: BTreeMap<StreamId, PathBuf>,
-    waiting: BTreeMap<StreamId, Opened>,
+    databases: BTreeMap<Stream, PathBuf>,
+    waiting: BTreeMap<Stream, Opened>,
 }
 
 impl Routes {
-    pub(super) fn add(&mut self, stream: StreamId, database: PathBuf) {
+    pub(super) fn add(&mut self, stream: Stream, database: PathBuf) {
         self.databases.insert(stream, database);
     }
 
@@ -28,16 +27,16 @@ impl Routes {
         self.waiting.insert(opened.stream, opened);
     }
 
-    pub(super) fn take_waiting(&mut self, stream: StreamId) -> Option<Opened> {
+    pub(super) fn take_waiting(&mut self, stream: Stream) -> Option<Opened> {
         self.waiting.remove(&stream)
     }
 
-    pub(super) fn remove(&mut self, stream: StreamId) {
+    pub(super) fn remove(&mut self, stream: Stream) {
         self.databases.remove(&stream);
         self.waiting.remove(&stream);
     }
 
-    pub(super) fn database(&self, stream: StreamId) -> Option<PathBuf> {
+    pub(super) fn database(&self, stream: Stream) -> Option<PathBuf> {
         self.databases.get(&stream).cloned()
     }
 

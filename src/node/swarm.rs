@@ -1,11 +1,61 @@
 //! The one network of a process, shared by all its databases; started when the first of them needs it.
 
 use p2pdb_net::host::{Host, HostError};
-use p2pdb_net::{Config, Event, Events, Handle, SendError, StreamId, start};
+use p2pdb_net::{Config, DialFailure, Event, Events, Handle, SendError, StreamId, start};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::local::Local;
 use super::registry::Bell;
+
+/// A stream of frames: over the network, or to another database of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stream {
+    Net(StreamId),
+    Local(u64),
+}
+
+/// A stream that was opened.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    pub(super) stream: Stream,
+    pub(super) is_dialer: bool,
+    /// Our transport key, and the peer's, each as the other side verified it.
+    pub(super) local: Vec<u8>,
+    pub(super) remote: Vec<u8>,
+    pub(super) address: String,
+    /// The dial that it came of.
+    pub(super) token: Option<u64>,
+}
+
+/// What happened on the wire.
+pub(super) enum Happened {
+    Opened(Opened),
+    /// The same, and the database that it is for.
+    Joined(PathBuf, Opened),
+    Frame {
+        stream: Stream,
+        frame: Vec<u8>,
+    },
+    Writable(Stream),
+    Rtt {
+        stream: Stream,
+        micros: u64,
+    },
+    Closed {
+        stream: Stream,
+        why: String,
+    },
+    DialFailed {
+        token: u64,
+        why: DialFailure,
+    },
+    Seen(String),
+    Lost(String),
+    /// Every stream of the network is closed.
+    Stopped,
+}
 
 /// The network, or its absence.
 pub(super) struct Swarm {
@@ -17,12 +67,13 @@ pub(super) struct Swarm {
     next_token: u64,
     is_mdns_on: bool,
     last_error: Option<String>,
+    pub(super) local: Local,
 }
 
 impl Swarm {
     pub(super) fn new(bell: &Arc<Bell>) -> Self {
-        let (net, ordered, listening) = Default::default();
-        Self { bell: Arc::clone(bell), net, ordered, listening, next_token: 0, is_mdns_on: false, last_error: None }
+        let (net, ordered, listening, last_error, local) = Default::default();
+        Self { bell: Arc::clone(bell), net, ordered, listening, next_token: 0, is_mdns_on: false, last_error, local }
     }
 
     /// Brings the network to what the databases want: addresses to listen on, in any order, and whether to use mDNS.
@@ -66,23 +117,55 @@ impl Swarm {
         self.net.as_ref().map(|(handle, _)| handle.clone())
     }
 
-    /// What happened since the last call, in order.
-    pub(super) fn next(&mut self) -> Option<Event> {
-        let event = self.net.as_mut()?.1.try_recv()?;
-        match &event {
-            Event::Listening { address } => self.listening.push(address.clone()),
-            Event::ListenEnded { address } => self.listening.retain(|a| a != address),
-            Event::ListenFailed { address, why } => self.last_error = Some(format!("{address}: {why}")),
+    /// The next of what happened.
+    pub(super) fn next(&mut self) -> Option<Happened> {
+        if let Some(happened) = self.local.next() {
+            return Some(happened);
+        }
+        loop {
+            let event = self.net.as_mut()?.1.try_recv()?;
+            if let Some(happened) = self.take(event) {
+                return Some(happened);
+            }
+        }
+    }
+
+    /// Keeps what is the network's own business; the rest is the databases'.
+    fn take(&mut self, event: Event) -> Option<Happened> {
+        Some(match event {
+            Event::Opened { stream, is_dialer, local, remote, address, token } => {
+                Happened::Opened(Opened { stream: Stream::Net(stream), is_dialer, local, remote, address, token })
+            }
+            Event::Frame { stream, frame } => Happened::Frame { stream: Stream::Net(stream), frame },
+            Event::Writable { stream } => Happened::Writable(Stream::Net(stream)),
+            Event::Rtt { stream, micros } => Happened::Rtt { stream: Stream::Net(stream), micros },
+            Event::Closed { stream, why } => Happened::Closed { stream: Stream::Net(stream), why: why.to_string() },
+            Event::DialFailed { token, why } => Happened::DialFailed { token, why },
+            Event::Seen { address } => Happened::Seen(address),
+            Event::Lost { address } => Happened::Lost(address),
+            Event::Listening { address } => {
+                self.listening.push(address);
+                return None;
+            }
+            Event::ListenEnded { address } => {
+                self.listening.retain(|a| *a != address);
+                return None;
+            }
+            Event::ListenFailed { address, why } => {
+                self.last_error = Some(format!("{address}: {why}"));
+                return None;
+            }
             Event::Stopped { why } => {
-                self.last_error = Some(why.clone());
+                self.last_error = Some(why);
                 self.net = None;
                 self.ordered.clear();
                 self.listening.clear();
                 self.is_mdns_on = false;
+                Happened::Stopped
             }
-            _ => {}
-        }
-        Some(event)
+            // Events of a later version of the network that this one has no use for.
+            _ => return None,
+        })
     }
 
     /// Dials. Gives the token that comes back with the stream or the failure.
@@ -92,19 +175,26 @@ impl Swarm {
         handle.dial(address, self.next_token).map(|()| self.next_token).map_err(|e| e.to_string())
     }
 
-    pub(super) fn send(&self, stream: StreamId, frame: Vec<u8>) -> Result<(), SendError> {
-        self.net.as_ref().map_or(Err(SendError::Gone), |(handle, _)| handle.send(stream, frame))
+    pub(super) fn send(&mut self, stream: Stream, frame: Vec<u8>) -> Result<(), SendError> {
+        match (stream, &self.net) {
+            (Stream::Local(end), _) => self.local.send(end, frame).then_some(()).ok_or(SendError::Gone),
+            (Stream::Net(stream), Some((handle, _))) => handle.send(stream, frame),
+            (Stream::Net(_), None) => Err(SendError::Gone),
+        }
     }
 
-    pub(super) fn promote(&self, stream: StreamId) {
-        if let Some((handle, _)) = &self.net {
+    /// The peer is a proven member.
+    pub(super) fn promote(&self, stream: Stream) {
+        if let (Stream::Net(stream), Some((handle, _))) = (stream, &self.net) {
             handle.promote(stream);
         }
     }
 
-    pub(super) fn close(&self, stream: StreamId) {
-        if let Some((handle, _)) = &self.net {
-            handle.close(stream);
+    pub(super) fn close(&mut self, stream: Stream, now_ms: u64) {
+        match (stream, &self.net) {
+            (Stream::Local(end), _) => self.local.close(end, now_ms),
+            (Stream::Net(stream), Some((handle, _))) => handle.close(stream),
+            (Stream::Net(_), None) => {}
         }
     }
 

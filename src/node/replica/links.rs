@@ -5,12 +5,13 @@
 
 use p2pdb_core::id::Life;
 use p2pdb_core::session::{Batch, Config, Input, Output, Reason, Session};
-use p2pdb_net::{SendError, StreamId};
+use p2pdb_net::SendError;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Open;
 use crate::node::dialer::{Dialer, Origin};
-use crate::node::driver::{Opened, Tools};
+use crate::node::driver::Tools;
+use crate::node::swarm::{Opened, Stream};
 
 /// Milliseconds between two ticks of the sessions.
 const TICK_MS: u64 = 1_000;
@@ -29,8 +30,8 @@ pub(super) struct Link {
 /// All of them.
 #[derive(Default)]
 pub(super) struct Links {
-    links: BTreeMap<StreamId, Link>,
-    batches: VecDeque<(StreamId, Batch)>,
+    links: BTreeMap<Stream, Link>,
+    batches: VecDeque<(Stream, Batch)>,
     pub(super) dialer: Dialer,
     next_tick_ms: u64,
     /// Why the last session ended, where that was not somebody's leaving.
@@ -48,7 +49,7 @@ impl Links {
         !self.batches.is_empty()
     }
 
-    pub(super) fn next_batch(&mut self) -> Option<(StreamId, Batch)> {
+    pub(super) fn next_batch(&mut self) -> Option<(Stream, Batch)> {
         self.batches.pop_front()
     }
 
@@ -91,11 +92,11 @@ impl Links {
     }
 
     /// Is it one of ours?
-    pub(super) fn has(&self, stream: StreamId) -> bool {
+    pub(super) fn has(&self, stream: Stream) -> bool {
         self.links.contains_key(&stream)
     }
 
-    pub(super) fn heard(&mut self, stream: StreamId, rtt_micros: Option<u64>, wall_ms: u64) {
+    pub(super) fn heard(&mut self, stream: Stream, rtt_micros: Option<u64>, wall_ms: u64) {
         if let Some(link) = self.links.get_mut(&stream) {
             link.rtt_micros = rtt_micros.or(link.rtt_micros);
             link.last_heard_wall_ms = Some(wall_ms);
@@ -103,7 +104,7 @@ impl Links {
     }
 
     /// Hands an input to one session, and does what it says.
-    pub(super) fn one(&mut self, stream: StreamId, input: Input<'_>, open: Option<&Open>, tools: &mut Tools<'_>) {
+    pub(super) fn one(&mut self, stream: Stream, input: Input<'_>, open: Option<&Open>, tools: &mut Tools<'_>) {
         let (Some(link), Some(open)) = (self.links.get_mut(&stream), open) else { return };
         match link.session.handle(input, tools.now.mono_ms, &open.store) {
             Ok(outputs) => self.perform(stream, outputs, open, tools),
@@ -131,13 +132,13 @@ impl Links {
     }
 
     /// The network has room again.
-    pub(super) fn writable(&mut self, stream: StreamId, open: Option<&Open>, tools: &mut Tools<'_>) {
+    pub(super) fn writable(&mut self, stream: Stream, open: Option<&Open>, tools: &mut Tools<'_>) {
         if let Some(open) = open {
             self.flush(stream, open, tools);
         }
     }
 
-    fn perform(&mut self, stream: StreamId, outputs: Vec<Output>, open: &Open, tools: &mut Tools<'_>) {
+    fn perform(&mut self, stream: Stream, outputs: Vec<Output>, open: &Open, tools: &mut Tools<'_>) {
         let mut is_sending = false;
         for output in outputs {
             let Some(link) = self.links.get_mut(&stream) else { return };
@@ -177,7 +178,7 @@ impl Links {
     }
 
     /// Sends what waits; when all of it is gone the session is asked for more.
-    fn flush(&mut self, stream: StreamId, open: &Open, tools: &mut Tools<'_>) {
+    fn flush(&mut self, stream: Stream, open: &Open, tools: &mut Tools<'_>) {
         loop {
             if !self.flush_all(stream, tools) {
                 return;
@@ -207,7 +208,7 @@ impl Links {
     }
 
     /// True when nothing is left to send.
-    fn flush_all(&mut self, stream: StreamId, tools: &mut Tools<'_>) -> bool {
+    fn flush_all(&mut self, stream: Stream, tools: &mut Tools<'_>) -> bool {
         let Some(link) = self.links.get_mut(&stream) else { return false };
         while let Some(frame) = link.outbox.pop_front() {
             match tools.swarm.send(stream, frame.clone()) {
@@ -224,7 +225,7 @@ impl Links {
     }
 
     /// Membership is proved: of two streams to one peer the one stays that the smaller transport key dialed.
-    fn established(&mut self, stream: StreamId, open: &Open, tools: &mut Tools<'_>) {
+    fn established(&mut self, stream: Stream, open: &Open, tools: &mut Tools<'_>) {
         tools.swarm.promote(stream);
         let Some(link) = self.links.get_mut(&stream) else { return };
         link.was_established = true;
@@ -249,14 +250,14 @@ impl Links {
         }
     }
 
-    fn end(&mut self, stream: StreamId, pause_ms: u64, tools: &mut Tools<'_>) {
+    fn end(&mut self, stream: Stream, pause_ms: u64, tools: &mut Tools<'_>) {
         self.end_because(stream, "closed", pause_ms, tools);
     }
 
     /// The stream is over, or is to be.
-    pub(super) fn end_because(&mut self, stream: StreamId, why: &str, pause_ms: u64, tools: &mut Tools<'_>) {
+    pub(super) fn end_because(&mut self, stream: Stream, why: &str, pause_ms: u64, tools: &mut Tools<'_>) {
         let Some(link) = self.links.remove(&stream) else { return };
-        tools.swarm.close(stream);
+        tools.swarm.close(stream, tools.now.mono_ms);
         self.batches.retain(|(s, _)| *s != stream);
         let now = tools.now.mono_ms;
         if let (Some(token), false) = (link.opened.token, link.was_established) {

@@ -1,13 +1,14 @@
 //! What the network tells a database, and whom it dials.
 
 use p2pdb_core::session::Input;
-use p2pdb_net::{DialFailure, StreamId};
+use p2pdb_net::DialFailure;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Replica;
 use crate::node::dialer::Origin;
-use crate::node::driver::{Opened, Tools};
+use crate::node::driver::Tools;
+use crate::node::swarm::{Opened, Stream};
 use crate::node::{Shared, config};
 
 /// Milliseconds between two looks for other processes of this host.
@@ -31,24 +32,24 @@ impl Replica {
     pub(in crate::node) fn opened(&mut self, opened: Opened, tools: &mut Tools<'_>) {
         match &self.open {
             Some(open) if super::is_networked(&open.sidecar) => self.links.open(opened, open, tools),
-            _ => tools.swarm.close(opened.stream),
+            _ => tools.swarm.close(opened.stream, tools.now.mono_ms),
         }
     }
 
-    pub(in crate::node) fn frame(&mut self, stream: StreamId, frame: &[u8], tools: &mut Tools<'_>) {
+    pub(in crate::node) fn frame(&mut self, stream: Stream, frame: &[u8], tools: &mut Tools<'_>) {
         self.links.heard(stream, None, tools.now.wall_ms);
         self.links.one(stream, Input::Frame(frame), self.open.as_ref(), tools);
     }
 
-    pub(in crate::node) fn writable(&mut self, stream: StreamId, tools: &mut Tools<'_>) {
+    pub(in crate::node) fn writable(&mut self, stream: Stream, tools: &mut Tools<'_>) {
         self.links.writable(stream, self.open.as_ref(), tools);
     }
 
-    pub(in crate::node) fn rtt(&mut self, stream: StreamId, micros: u64, tools: &mut Tools<'_>) {
+    pub(in crate::node) fn rtt(&mut self, stream: Stream, micros: u64, tools: &mut Tools<'_>) {
         self.links.heard(stream, Some(micros), tools.now.wall_ms);
     }
 
-    pub(in crate::node) fn closed(&mut self, stream: StreamId, why: &str, tools: &mut Tools<'_>) {
+    pub(in crate::node) fn closed(&mut self, stream: Stream, why: &str, tools: &mut Tools<'_>) {
         self.links.end_because(stream, why, 0, tools);
     }
 

@@ -4,12 +4,12 @@
 //! longer than that.
 
 use p2pdb_core::session::{Batch, Input, Outcome};
-use p2pdb_net::StreamId;
 use rusqlite::ErrorCode;
 use std::time::{Duration, Instant};
 
 use super::{Open, Replica, stamp_ms};
 use crate::node::driver::{Now, Tools};
+use crate::node::swarm::Stream;
 use crate::store::StoreError;
 
 /// How long one pass may hold the gate, the last fsync aside.
@@ -22,7 +22,7 @@ const PASSES_MAX: usize = 16;
 struct Done {
     sealed: usize,
     applied: usize,
-    stored: Vec<(StreamId, u64, Outcome)>,
+    stored: Vec<(Stream, u64, Outcome)>,
     failure: Option<StoreError>,
 }
 
@@ -98,7 +98,7 @@ fn run(
     stamp_ms: u64,
     now: Now,
     end: Instant,
-    next: &mut dyn FnMut() -> Option<(StreamId, Batch)>,
+    next: &mut dyn FnMut() -> Option<(Stream, Batch)>,
 ) -> Done {
     let mut done = Done::default();
     let has_time = || Instant::now() < end;
