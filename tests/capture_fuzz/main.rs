@@ -8,6 +8,7 @@ mod mirror;
 mod random;
 mod schema;
 mod statement;
+mod twin;
 
 use p2pdb::capture;
 use p2pdb::schema::Definition;
