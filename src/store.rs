@@ -92,6 +92,8 @@ impl Store {
         let mut store =
             Self { conn, identity, hasher, authors, tables, digest: 0, life: Life::default(), tended: None };
         store.reload()?;
+        // What happened to the schema while no node was here is looked at by the first transaction.
+        store.tables.cookie = -1;
         Ok(store)
     }
 

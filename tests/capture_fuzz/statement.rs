@@ -126,6 +126,31 @@ fn insert_select(r: &mut Random, table: &Table) -> Statement {
 }
 
 fn update(r: &mut Random, table: &Table) -> Statement {
+    let (mut sql, mut args) = set(r, table);
+    if r.chance(10) {
+        sql += " FROM (SELECT 1 AS zz)";
+    }
+    let (filter, c) = condition(r, table);
+    if filter.contains('?') {
+        args.push(value(r, &c.declared));
+    }
+    (sql + &filter, args)
+}
+
+/// An update of at most one row.
+pub(crate) fn update_one(r: &mut Random, table: &Table) -> Statement {
+    let (sql, args) = set(r, table);
+    let keys: Vec<String> = match (table.without_rowid, table.kind) {
+        (false, "rowidcol") => vec!["_rowid_".into()],
+        (false, _) => vec!["rowid".into()],
+        (true, kind) => table.data[..if kind == "wrcomp" { 2 } else { 1 }].iter().map(|c| q(&c.name)).collect(),
+    };
+    let (keys, name, at) = (keys.join(", "), q(&table.name), r.below(4));
+    (format!("{sql} WHERE ({keys}) = (SELECT {keys} FROM {name} ORDER BY {keys} LIMIT 1 OFFSET {at})"), args)
+}
+
+/// `UPDATE … SET …`
+fn set(r: &mut Random, table: &Table) -> Statement {
     let or = *r.of(&OR);
     let n = 1 + r.below(table.data.len().min(3));
     let (mut sets, mut args) = (Vec::new(), Vec::new());
@@ -145,13 +170,5 @@ fn update(r: &mut Random, table: &Table) -> Statement {
     if has_free_rowid(table) && r.chance(8) {
         sets.push(format!("_rowid_ = {}", r.of(&["_rowid_ + 10", "3", "-2"])));
     }
-    let mut sql = format!("UPDATE {or}{} SET {}", q(&table.name), sets.join(", "));
-    if r.chance(10) {
-        sql += " FROM (SELECT 1 AS zz)";
-    }
-    let (filter, c) = condition(r, table);
-    if filter.contains('?') {
-        args.push(value(r, &c.declared));
-    }
-    (sql + &filter, args)
+    (format!("UPDATE {or}{} SET {}", q(&table.name), sets.join(", ")), args)
 }
