@@ -2,11 +2,12 @@
 
 use crate::database::Database;
 use crate::node::Node;
-use crate::oracle::{self, RowName, Verdict};
+use crate::oracle::{self, Lost, Merged, RowName, Verdict};
 use crate::rows::Grid;
+use crate::schema::COLUMNS;
 use crate::world::Report;
-use p2pdb_core::id::Dot;
 use p2pdb_core::merge::{Conflict, Key};
+use p2pdb_core::record::Record;
 use p2pdb_core::value::Value;
 use std::collections::BTreeMap;
 
@@ -39,12 +40,18 @@ pub fn all(nodes: &[Node], report: &mut Report) -> Check {
 /// One replica shows what the oracle makes of the entries that it merged.
 pub fn tables(db: &Database, n: usize) -> Result<Verdict, String> {
     let verdict = oracle::judge(&db.log.merged()).map_err(|e| format!("the oracle can't read an entry: {e}"))?;
+    merged(db, n, &verdict)?;
     for (t, grid) in db.grids.iter().enumerate() {
         let shown = shown(grid);
         let wanted = verdict.visible.iter().filter(|((of, _), _)| *of == t);
-        let wanted: BTreeMap<_, _> = wanted.map(|((_, name), values)| (name.clone(), values.clone())).collect();
         let is_orphan = |name: &RowName| verdict.orphans.contains(&(t, name.clone()));
-        let shown: BTreeMap<_, _> = shown.into_iter().filter(|(name, _)| !is_orphan(name)).collect();
+        let comparable = |name: &RowName, values: &[Value]| {
+            let from = usize::from(verdict.unsure.contains(&(t, name.clone())));
+            (name.clone(), values[from..].to_vec())
+        };
+        let wanted: BTreeMap<_, _> = wanted.map(|((_, name), values)| comparable(name, values)).collect();
+        let shown = shown.iter().filter(|(name, _)| !is_orphan(name));
+        let shown: BTreeMap<_, _> = shown.map(|(name, values)| comparable(name, values)).collect();
         if let Some((name, values)) = wanted.iter().find(|(name, values)| shown.get(*name) != Some(*values)) {
             let got = shown.get(name);
             return Err(format!("replica {n}, table {t}, row {name:?}: the oracle says {values:?}, shown is {got:?}"));
@@ -56,22 +63,44 @@ pub fn tables(db: &Database, n: usize) -> Result<Verdict, String> {
     Ok(verdict)
 }
 
-/// No value is missing from both the tables and the book.
-fn book(db: &Database, n: usize, verdict: &Verdict) -> Check {
-    type Line<'a> = (usize, RowName, usize, Dot, &'a Value);
-    let line = |t: usize, c: &'_ Conflict| (t, RowName::from(&c.name), c.column, c.stamp.dot());
-    let mut lines: BTreeMap<_, &Value> = BTreeMap::new();
+/// The records of one replica hold what the oracle makes of the entries that it merged, hidden rows and orphans included.
+fn merged(db: &Database, n: usize, verdict: &Verdict) -> Check {
+    let mut held: BTreeMap<(usize, RowName), Merged> = BTreeMap::new();
     for (t, grid) in db.grids.iter().enumerate() {
-        lines.extend(grid.book.iter().map(|c| (line(t, c), &c.value)));
+        for (key, record) in &grid.records {
+            let state = record.expand(|| grid.shown.get(key).map(|s| s.logged.clone()).unwrap_or_default());
+            let cell = |c| state.cell(c).map(|w| (w.value.clone(), w.stamp, w.claim));
+            let mut alive: Vec<_> = state.incarnations.iter().map(|i| i.dot()).collect();
+            alive.sort_unstable_by_key(|dot| (dot.author, dot.seq, dot.op));
+            held.insert((t, name(key, record)), (alive, (0..COLUMNS).map(cell).collect()));
+        }
     }
-    let wanted: Vec<Line<'_>> =
-        verdict.lost.iter().map(|l| (l.t, l.row.clone(), l.column, l.stamp.dot(), &l.value)).collect();
-    let missing =
-        wanted.iter().find(|(t, row, column, dot, value)| lines.get(&(*t, row.clone(), *column, *dot)) != Some(value));
-    match missing {
-        Some((t, row, column, dot, value)) => Err(format!(
-            "replica {n}: {value:?}, written by {dot} to column {column} of row {row:?} of table {t}, is neither shown nor in the book"
-        )),
+    let names = verdict.merged.keys().chain(held.keys());
+    match names.into_iter().find(|name| verdict.merged.get(*name) != held.get(*name)) {
+        Some(name) => {
+            let (wanted, got) = (verdict.merged.get(name), held.get(name));
+            Err(format!("replica {n}, row {name:?} as merged:\n  oracle  {wanted:?}\n  replica {got:?}\n"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn name(key: &Key, record: &Record) -> RowName {
+    match key {
+        Key::Name(bytes) => RowName::Key(bytes.clone()),
+        Key::Id(_) => RowName::Dot(record.born.dot()),
+    }
+}
+
+/// No value is missing from both the tables and the book. Of two writes of one value one line is enough.
+fn book(db: &Database, n: usize, verdict: &Verdict) -> Check {
+    let has_line = |lost: &Lost| {
+        let is_it =
+            |c: &Conflict| c.column == lost.column && c.value == lost.value && RowName::from(&c.name) == lost.row;
+        db.grids[lost.t].book.iter().any(is_it)
+    };
+    match verdict.lost.iter().find(|lost| !has_line(lost)) {
+        Some(lost) => Err(format!("replica {n}: this is neither shown nor in the book of conflicts: {lost:?}")),
         None => Ok(()),
     }
 }

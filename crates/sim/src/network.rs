@@ -63,7 +63,7 @@ pub fn dial(
             listener: listener.clone(),
             author: identity.key.public().author(),
             features: 0,
-            seed: random.next(),
+            seed: random.draw(),
         };
         Session::new(config, now_ms)
     };

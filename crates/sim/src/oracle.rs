@@ -41,6 +41,10 @@ impl From<&Name> for RowName {
 pub struct Verdict {
     /// Every visible row as a `SELECT` gives it.
     pub visible: BTreeMap<(usize, RowName), Vec<Value>>,
+    /// Merged state of every live row: incarnations, and a column's value with the stamps of its write and claim.
+    pub merged: BTreeMap<(usize, RowName), Merged>,
+    /// Rows that claim the id of an orphan: whether they show it hangs on whether the orphan is shown.
+    pub unsure: BTreeSet<(usize, RowName)>,
     /// Live rows whose parent is dead.
     pub orphans: BTreeSet<(usize, RowName)>,
     /// Every value that was ever written.
@@ -48,6 +52,9 @@ pub struct Verdict {
     /// Values that are not visible and that nobody who had seen them replaced (R19).
     pub lost: Vec<Lost>,
 }
+
+/// What the log makes of a row, whatever is shown of it.
+pub type Merged = (Vec<Dot>, Vec<Option<(Value, Stamp, Stamp)>>);
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +118,15 @@ fn order(s: &Stamp) -> (u64, [u8; 16], u64, u32) {
     (s.clock.0, s.author.0, s.seq.0, s.op)
 }
 
+impl Row {
+    fn merged(&self) -> Merged {
+        let cell = |column| self.cell(column).map(|c| (c.value.clone(), c.write, c.claim));
+        let mut alive: Vec<_> = self.alive().into_iter().collect();
+        alive.sort_unstable_by_key(|dot| (dot.author, dot.seq, dot.op));
+        (alive, (0..COLUMNS).map(cell).collect())
+    }
+}
+
 type Rows = BTreeMap<(usize, RowName), Row>;
 
 /// Judges a set of entries.
@@ -122,11 +138,17 @@ pub fn judge(entries: &[Rc<Entry>]) -> Result<Verdict, Malformed> {
     }
     let ids = show_ids(&rows);
     for ((t, name), row) in rows.iter().filter(|(_, row)| !row.alive().is_empty()) {
+        verdict.merged.insert((*t, name.clone()), row.merged());
         match show(*t, name, row, &ids) {
-            Some(values) => verdict.visible.insert((*t, name.clone()), values).map_or((), |_| ()),
-            None => verdict.orphans.insert((*t, name.clone())).then_some(()).unwrap_or_default(),
+            Some(values) => {
+                verdict.visible.insert((*t, name.clone()), values);
+            }
+            None => {
+                verdict.orphans.insert((*t, name.clone()));
+            }
         }
     }
+    verdict.unsure = unsure(&rows, &verdict.orphans);
     let seen = contexts(entries);
     for ((t, name), row) in &rows {
         if !verdict.orphans.contains(&(*t, name.clone())) {
@@ -247,6 +269,12 @@ fn show_ids(rows: &Rows) -> BTreeMap<(usize, Dot), i64> {
     shown
 }
 
+fn unsure(rows: &Rows, orphans: &BTreeSet<(usize, RowName)>) -> BTreeSet<(usize, RowName)> {
+    let claim = |name: &(usize, RowName)| Some((name.0, rows.get(name)?.cell(0)?.value.clone()));
+    let claimed: Vec<_> = orphans.iter().filter_map(claim).collect();
+    rows.keys().filter(|name| claim(name).is_some_and(|c| claimed.contains(&c))).cloned().collect()
+}
+
 /// The row as it is shown; none for an orphan.
 fn show(t: usize, name: &RowName, row: &Row, ids: &BTreeMap<(usize, Dot), i64>) -> Option<Vec<Value>> {
     let mut values = Vec::with_capacity(COLUMNS);
@@ -309,12 +337,17 @@ fn lost_of(
     };
     let shown = visible.get(&(t, name.clone()));
     for column in 1..COLUMNS {
-        for w in &row.writes[column] {
+        let writes = &row.writes[column];
+        let is_lost = |w: &Write| {
             let is_deleted = row.deletes.iter().any(|d| saw(d, &w.stamp));
-            let is_replaced = row.writes[column].iter().any(|other| saw(&other.stamp, &w.stamp));
-            let is_cell =
+            let is_replaced = writes.iter().any(|other| saw(&other.stamp, &w.stamp));
+            let is_shown =
                 shown.is_some() && row.cell(column).is_some_and(|c| c.write == w.stamp || *c.value == w.value);
-            if !is_deleted && !is_replaced && !is_cell && w.value != Value::Null {
+            !is_deleted && !is_replaced && !is_shown
+        };
+        for w in writes.iter().filter(|w| w.value != Value::Null && is_lost(w)) {
+            // Two who wrote the same lost nothing where one of them, or one who saw either, let go of it.
+            if writes.iter().all(|twin| twin.value != w.value || is_lost(twin)) {
                 lost.push(Lost { t, row: name.clone(), column, value: w.value.clone(), stamp: w.stamp });
             }
         }
