@@ -80,6 +80,8 @@ impl Store {
         let (authors, tables) = (Authors::default(), Tables::default());
         let mut store = Self { conn, identity, hasher, authors, tables, digest: 0, life: Life::default() };
         store.reload()?;
+        // What happened to the schema while no node was here is looked at by the first transaction.
+        store.tables.cookie = -1;
         Ok(store)
     }
 

@@ -1,4 +1,5 @@
 //! What the markers say, case by case.
+#![allow(clippy::unwrap_used)]
 
 use p2pdb::capture::{self, DELETED, HINT, INSERTED, MOVED, UPDATED};
 use p2pdb::schema::Definition;

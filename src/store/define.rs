@@ -310,3 +310,6 @@ fn atomically<T>(conn: &Connection, work: impl FnOnce() -> Result<T, StoreError>
         (Err(e), _) => Err(e),
     }
 }
+
+#[cfg(test)]
+mod tests;

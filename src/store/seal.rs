@@ -118,6 +118,7 @@ impl Store {
     pub(super) fn refresh_tables(&mut self) -> Result<(), StoreError> {
         let cookie: i64 = self.conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
         if cookie != self.tables.cookie {
+            super::define::check_armed(&self.conn)?;
             self.tables = Tables::load(&self.conn)?;
         }
         Ok(())

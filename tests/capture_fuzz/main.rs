@@ -3,6 +3,7 @@
 //! After each seal the copy re-reads the rows that the markers name, by key, and nothing else. At the end it must equal the
 //! table, type and bytes: a row changed without a marker shows at once. Writes go on between the sealer's snapshot and
 //! its removal of the markers. `P2PDB_FUZZ_SEEDS=from..to` chooses the seeds; a failure names its own.
+#![allow(clippy::unwrap_used)]
 
 mod mirror;
 mod random;
@@ -176,15 +177,15 @@ fn attack(name: &str, seeds: std::ops::Range<u64>, options: Options) {
 
 #[test]
 fn no_row_changes_without_a_marker() {
-    attack("plain", seeds(0..150), Options::default());
+    attack("plain", seeds(0..400), Options::default());
 }
 
 #[test]
 fn no_row_changes_without_a_marker_under_foreign_keys_and_triggers_of_the_user() {
-    attack("triggers", seeds(0..150), Options { foreign_keys: true, triggers: true, raise_ignore: false });
+    attack("triggers", seeds(0..200), Options { foreign_keys: true, triggers: true, raise_ignore: false });
 }
 
 #[test]
 fn no_row_changes_without_a_marker_where_a_trigger_of_the_user_ignores_rows() {
-    attack("ignore", seeds(0..150), Options { foreign_keys: true, triggers: true, raise_ignore: true });
+    attack("ignore", seeds(0..200), Options { foreign_keys: true, triggers: true, raise_ignore: true });
 }

@@ -67,7 +67,7 @@ impl Copy {
     }
 
     fn id_of(&self, key: &[Value]) -> Option<Id> {
-        if key.is_empty() || key.iter().any(|v| *v == Value::Null) {
+        if key.is_empty() || key.contains(&Value::Null) {
             return None;
         }
         match key_name(key.iter().zip(&self.key).map(|(v, k)| (v, k.1))) {
