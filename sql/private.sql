@@ -15,9 +15,22 @@ CREATE TABLE IF NOT EXISTS _p2p_table(
   columns BLOB NOT NULL,                          -- ids of its columns, four bytes each, in the order of their numbers
   names TEXT NOT NULL,                            -- their names here, a JSON array
   definition BLOB NOT NULL,                       -- the structured definition
-  state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 3),  -- 0 to be announced, 1 in the log, 2 untracked, 3 can't be built here
+  -- 0 to be announced, 1 in the log, 2 untracked, 3 can't be built here, 4 captured but not exchanged
+  state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 4),
   options TEXT NOT NULL DEFAULT '{}',
   note TEXT NOT NULL DEFAULT ''
+);
+
+-- Markers: which rows of tracked tables were touched since the last seal. Written by triggers in plain SQL, by any
+-- process; read and removed by the seal. Without types, so that a key stands here as it stands in its table, and
+-- without a constraint that could fail: the outer statement's OR clause would apply to it. Each column costs every
+-- write some per cent: a table with a wider key adds k2, o2 and so on, one with rows that have no name adds r, the rowid.
+CREATE TABLE IF NOT EXISTS _p2p_mark(
+  n INTEGER PRIMARY KEY,                          -- ascending; starts anew when the table was emptied
+  t,                                              -- the table's local number
+  m,                                              -- 1 inserted, 2 deleted, 3 updated, 4 key changed, 5 may have been displaced
+  k1,                                             -- the key; after a key change the new one
+  o1                                              -- after a key change the old one, or the old rowid of a row without a name
 );
 
 -- Authors, by local number. `held` is the end of the chain as stored, `applied` as merged.

@@ -1,6 +1,11 @@
 //! P2PDB: any SQLite database as a peer. Ordinary SQL that syncs, without a server.
-#![cfg_attr(not(feature = "extension"), forbid(unsafe_code))]
+#![deny(unsafe_code)]
 
+pub mod capture;
+pub mod node;
 pub mod quote;
 pub mod schema;
 pub mod store;
+// The border to C: the only module that calls SQLite by raw handles.
+#[allow(unsafe_code)]
+pub mod surface;

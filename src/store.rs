@@ -14,20 +14,28 @@ use rusqlite::{Connection, OptionalExtension};
 
 mod apply;
 mod authors;
-pub(crate) mod define;
+pub mod define;
 mod error;
 mod log;
+mod private;
 mod receive;
 mod renumber;
+pub mod report;
 mod rows;
 mod seal;
 mod seen;
+mod stage;
 mod tables;
+mod tend;
+mod verify;
+mod withheld;
 
 pub use error::StoreError;
-pub use log::LogEntry;
+pub use private::{drop_private_tables, has_private_tables};
 pub use receive::Received;
 pub use seal::Sealed;
+pub use stage::stage;
+pub use verify::verify;
 
 use authors::Authors;
 use tables::Tables;
@@ -54,6 +62,8 @@ pub struct Store {
     tables: Tables,
     digest: u128,
     life: Life,
+    /// The schema cookie at which the triggers were last found in place.
+    tended: Option<i64>,
 }
 
 const PRIVATE: &str = include_str!("../sql/private.sql");
@@ -79,8 +89,11 @@ impl Store {
         create_private_tables(&conn)?;
         let hasher = CellHasher::new(identity.group);
         let (authors, tables) = (Authors::default(), Tables::default());
-        let mut store = Self { conn, identity, hasher, authors, tables, digest: 0, life: Life::default() };
+        let mut store =
+            Self { conn, identity, hasher, authors, tables, digest: 0, life: Life::default(), tended: None };
         store.reload()?;
+        // What happened to the schema while no node was here is looked at by the first transaction.
+        store.tables.cookie = -1;
         Ok(store)
     }
 
@@ -141,6 +154,11 @@ impl Store {
     /// The state digest (rule R20).
     pub fn digest(&self) -> Digest {
         Digest(self.digest.to_le_bytes())
+    }
+
+    /// Hash over the definitions of tracked tables.
+    pub fn schema_hash(&self) -> [u8; 16] {
+        self.tables.schema_hash()
     }
 
     /// The life of this store's arrival order.

@@ -1,66 +1,317 @@
-//! Tables in the log: announcing one, and building one that a peer announced.
+//! Tables in the log: announcing one of ours, and building one that a peer announced.
+//!
+//! `p2p_track` runs on the host's connection, with or without a transaction of the host's around it: everything here
+//! is one SAVEPOINT, all or nothing. What a table can't do yet is decided here and written down in its `note`;
+//! nothing is refused that could be captured.
 
 use p2pdb_core::body::ColumnId;
 use p2pdb_core::id::TableId;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Store, StoreError};
-use crate::quote::Quoted;
-use crate::schema;
+use super::StoreError;
+use crate::capture;
+use crate::schema::{Definition, ReadError};
 
-/// Begins to track a table: arms its triggers and marks the rows that it has.
-pub(crate) fn track(conn: &Connection, table: &str) -> Result<i64, StoreError> {
-    let sql: String = conn.query_row("SELECT sql FROM sqlite_schema WHERE name = ?1", [table], |r| r.get(0))?;
-    let names: Vec<String> = {
-        let mut s = conn.prepare("SELECT name FROM pragma_table_info(?1)")?;
-        s.query_map([table], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?
-    };
-    let mut ids: Vec<ColumnId> = Vec::new();
-    for n in &names {
-        let id = ColumnId::of(n, &ids);
-        ids.push(id);
+mod armed;
+mod build;
+mod existing;
+mod kinds;
+
+pub use armed::check_armed;
+pub(super) use build::build;
+pub use build::retry_parked;
+pub use existing::{any_rows, set_existing, tracked};
+
+/// How a table takes part, as `_p2p_table.state` keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i64)]
+pub enum State {
+    /// Tracked, and to be announced by the next seal.
+    New = 0,
+    /// Tracked, and in the log.
+    Tracked = 1,
+    /// Not tracked any more.
+    Untracked = 2,
+    /// Announced by a peer, and it can't be built here.
+    Parked = 3,
+    /// Its changes are captured, and not exchanged yet.
+    Captured = 4,
+}
+
+impl State {
+    fn from_i64(state: i64) -> Self {
+        match state {
+            0 => Self::New,
+            1 => Self::Tracked,
+            3 => Self::Parked,
+            4 => Self::Captured,
+            _ => Self::Untracked,
+        }
     }
-    let id = TableId::from_slice(&blake3::hash(table.to_ascii_lowercase().as_bytes()).as_bytes()[..8]).unwrap_or_default();
-    add(conn, table, id, &ids, &names, sql.as_bytes(), 0)
 }
 
-fn add(conn: &Connection, table: &str, id: TableId, ids: &[ColumnId], names: &[String], def: &[u8], state: i64) -> Result<i64, StoreError> {
-    let columns: Vec<u8> = ids.iter().flat_map(|c| c.0).collect();
-    conn.execute(
-        "INSERT INTO _p2p_table(id, name, columns, names, definition, state) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-        params![id.0, table, columns, serde_json::to_string(names).unwrap_or_default(), def, state],
-    )?;
-    let t = conn.last_insert_rowid();
-    let def = schema::read_definition(def)?;
-    let key: Vec<String> = def.map(|d| d.key_columns().into_iter().map(|k| k.0).collect()).unwrap_or_default();
-    let q = Quoted(table);
-    let cols = |p: &str| (1..=key.len()).map(|i| format!("{p}{i}")).collect::<Vec<_>>().join(",");
-    let vals = |p: &str| key.iter().map(|k| format!("{p}.{}", Quoted(k))).collect::<Vec<_>>().join(",");
-    let diff = key.iter().map(|k| format!("NEW.{0} COLLATE BINARY IS NOT OLD.{0}", Quoted(k))).collect::<Vec<_>>().join(" OR ");
-    conn.execute_batch(&format!(
-        "CREATE TABLE IF NOT EXISTS _p2p_mark(n INTEGER PRIMARY KEY, t, m, r, k1, k2, k3, k4, o1, o2, o3, o4);
-         CREATE TRIGGER _p2p_{t}i AFTER INSERT ON {q} BEGIN INSERT INTO _p2p_mark(t,m,{0}) VALUES({t},1,{1}); END;
-         CREATE TRIGGER _p2p_{t}d AFTER DELETE ON {q} BEGIN INSERT INTO _p2p_mark(t,m,{0}) VALUES({t},2,{2}); END;
-         CREATE TRIGGER _p2p_{t}u AFTER UPDATE ON {q} WHEN NOT ({diff}) BEGIN INSERT INTO _p2p_mark(t,m,{0}) VALUES({t},3,{1}); END;
-         CREATE TRIGGER _p2p_{t}k AFTER UPDATE ON {q} WHEN {diff} BEGIN INSERT INTO _p2p_mark(t,m,{0},{3}) VALUES({t},4,{1},{2}); END;",
-        cols("k"), vals("NEW"), vals("OLD"), cols("o")
-    ))?;
-    conn.execute_batch(&format!("INSERT INTO _p2p_mark(t,m,{}) SELECT {t},1,{} FROM {q} AS x", cols("k"), vals("x")))?;
-    Ok(t)
+/// What [`track`] decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracking {
+    /// The table's local number.
+    pub t: i64,
+    /// Its name in its own spelling.
+    pub name: String,
+    /// How it takes part.
+    pub state: State,
+    /// Was it not tracked before?
+    pub is_new: bool,
+    /// Rows that it had, marked to be sealed.
+    pub rows: usize,
+    /// What is special about it; empty where nothing is.
+    pub note: String,
 }
 
-/// Builds a table that a peer announced, or takes it as the one that is here.
-pub(super) fn build(store: &mut Store, id: TableId, columns: &[ColumnId], definition: &[u8]) -> Result<(), StoreError> {
-    if store.tables.by_id(&id).is_some() {
+/// What became of a table in [`track_all`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is tracked.
+    Tracked(Tracking),
+    /// It is none that can be, or should be: why.
+    Skipped(String),
+}
+
+/// A table as `_p2p_table` has it.
+struct Listed {
+    t: i64,
+    state: State,
+    definition: Vec<u8>,
+    note: String,
+}
+
+/// The id of a table: a hash of its name, ASCII-folded, and how many tables had the name before.
+pub fn table_id(name: &str, generation: u32) -> TableId {
+    let mut h = blake3::Hasher::new_derive_key("p2pdb 1 table");
+    h.update(name.to_ascii_lowercase().as_bytes()).update(&generation.to_le_bytes());
+    let mut id = TableId::default();
+    id.0.copy_from_slice(&h.finalize().as_bytes()[..TableId::BYTES]);
+    id
+}
+
+/// Begins to track a table of the main database: arms its triggers and marks the rows that it has. The private tables are there.
+/// Options are a JSON object, or empty; none is known yet.
+///
+/// # Errors
+/// [`StoreError::Table`] says why it can't be tracked and what to do; nothing is changed then.
+pub fn track(conn: &Connection, table: &str, options: &str) -> Result<Tracking, StoreError> {
+    check_options(options)?;
+    let definition = kinds::read_trackable(conn, table).map_err(|e| e.in_call("p2p_track"))?;
+    atomically(conn, || track_in(conn, &definition))
+}
+
+fn check_options(options: &str) -> Result<(), StoreError> {
+    if options.trim().is_empty() {
         return Ok(());
     }
-    let Some(def) = schema::read_definition(definition)? else { return Ok(()) };
-    store.conn.execute_batch(&def.sql)?;
-    let name: String = store.conn.query_row("SELECT name FROM sqlite_schema WHERE type='table' ORDER BY rowid DESC LIMIT 1", [], |r| r.get(0))?;
-    let names: Vec<String> = {
-        let mut s = store.conn.prepare("SELECT name FROM pragma_table_info(?1)")?;
-        s.query_map([&name], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?
-    };
-    add(&store.conn, &name, id, columns, &names, definition, 1)?;
-    store.refresh_tables()
+    let parsed: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_str(options);
+    match parsed.map(|o| o.keys().next().cloned()) {
+        Ok(None) => Ok(()),
+        Ok(Some(key)) => {
+            Err(StoreError::Table(format!("p2p_track: unknown option \"{key}\"; this version knows none")))
+        }
+        Err(e) => Err(StoreError::Table(format!("p2p_track: options must be a JSON object such as '{{}}': {e}"))),
+    }
 }
+
+fn track_in(conn: &Connection, definition: &Definition) -> Result<Tracking, StoreError> {
+    let name = definition.name.clone();
+    let bytes = definition.to_bytes();
+    let (mut state, mut note) = (State::New, note_of(definition));
+    if definition.key.is_none() {
+        state = State::Captured;
+    } else if let Err(e) = Definition::read(&bytes) {
+        state = State::Captured;
+        note = format!("its changes are captured and not exchanged: its definition can't be announced, {e}");
+    }
+    let before = listed(conn, &name)?;
+    let is_same = |b: &Listed| Definition::read(&b.definition).is_ok_and(|d| definition.difference(&d).is_none());
+    let t = match before.last() {
+        Some(b) if matches!(b.state, State::New | State::Tracked | State::Captured) => {
+            capture::arm(conn, b.t, definition)?;
+            return Ok(Tracking { t: b.t, name, state: b.state, is_new: false, rows: 0, note: b.note.clone() });
+        }
+        Some(b) if b.state == State::Parked && !is_same(b) => {
+            let why = format!(
+                "p2p_track: table \"{name}\" is announced by a peer and differs from the one here ({}); make them equal",
+                b.note
+            );
+            return Err(StoreError::Table(why));
+        }
+        Some(b) if matches!(b.state, State::Untracked | State::Parked) && is_same(b) => {
+            let back = if b.state == State::Parked { State::Tracked } else { state };
+            conn.execute("UPDATE _p2p_table SET state = ?2, note = ?3 WHERE t = ?1", params![b.t, back as i64, note])?;
+            state = back;
+            b.t
+        }
+        Some(_) | None => list(conn, table_id(&name, generation(conn, &name)?), definition, &bytes, state, &note)?,
+    };
+    capture::arm(conn, t, definition)?;
+    // What the seal leaves alone need not wait for it.
+    let rows = if state == State::Captured { 0 } else { armed::reconcile(conn, t, definition)? };
+    Ok(Tracking { t, name, state, is_new: true, rows, note })
+}
+
+/// Ends the tracking of a table: its triggers and markers go, its rows and its history stay.
+///
+/// # Errors
+/// [`StoreError::Table`] if it is not tracked.
+pub fn untrack(conn: &Connection, table: &str) -> Result<(), StoreError> {
+    let all = listed(conn, table)?;
+    let tracked = all.last().filter(|b| matches!(b.state, State::New | State::Tracked | State::Captured));
+    let Some(t) = tracked.map(|b| b.t) else {
+        return Err(StoreError::Table(format!("p2p_untrack: table \"{table}\" is not tracked")));
+    };
+    atomically(conn, || {
+        capture::disarm(conn, t)?;
+        conn.execute("DELETE FROM _p2p_mark WHERE t = ?1", [t])?;
+        conn.execute(
+            "UPDATE _p2p_table SET state = ?2, note = 'untracked here' WHERE t = ?1",
+            params![t, State::Untracked as i64],
+        )?;
+        Ok(())
+    })
+}
+
+/// Tracks every table that can be, and notes that later ones are to be tracked as well.
+///
+/// # Errors
+/// SQLite's. A table that can't be tracked is no error but a [`Decision`].
+pub fn track_all(conn: &Connection) -> Result<Vec<(String, Decision)>, StoreError> {
+    conn.execute("INSERT OR REPLACE INTO _p2p_meta(key, value) VALUES('track_all', 1)", [])?;
+    track_these(conn, &kinds::tables(conn)?)
+}
+
+/// Tracks tables that are new since [`track_all`]; those that were untracked by hand stay so. Nothing if it never ran.
+///
+/// # Errors
+/// As [`track_all`].
+pub fn track_new(conn: &Connection) -> Result<Vec<(String, Decision)>, StoreError> {
+    let sql = "SELECT value FROM _p2p_meta WHERE key = 'track_all'";
+    let is_on: Option<bool> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+    if is_on != Some(true) {
+        return Ok(Vec::new());
+    }
+    let mut fresh = Vec::new();
+    for name in kinds::tables(conn)? {
+        if listed(conn, &name)?.is_empty() {
+            fresh.push(name);
+        }
+    }
+    let decisions = track_these(conn, &fresh)?;
+    Ok(decisions.into_iter().filter(|d| matches!(d.1, Decision::Tracked(_))).collect())
+}
+
+fn track_these(conn: &Connection, names: &[String]) -> Result<Vec<(String, Decision)>, StoreError> {
+    let mut decisions = Vec::with_capacity(names.len());
+    for name in names {
+        let decision = match track(conn, name, "") {
+            Ok(tracking) => Decision::Tracked(tracking),
+            Err(StoreError::Table(why)) => Decision::Skipped(why),
+            Err(e) => return Err(e),
+        };
+        decisions.push((name.clone(), decision));
+    }
+    Ok(decisions)
+}
+
+/// What is special about a table.
+fn note_of(definition: &Definition) -> String {
+    let mut notes = Vec::new();
+    if definition.key.is_none() {
+        notes.push("it has no PRIMARY KEY: its rows are captured and not exchanged yet".to_string());
+    } else if definition.has_nameless_rows() {
+        notes.push("rows with NULL in the key are captured and not exchanged yet".into());
+    }
+    let unlisted = definition.unlisted();
+    if !unlisted.is_empty() {
+        notes.push(format!("peers can't build it: {}", unlisted.join("; ")));
+    }
+    notes.join(". ")
+}
+
+/// Every table of this name, the youngest last.
+fn listed(conn: &Connection, name: &str) -> Result<Vec<Listed>, StoreError> {
+    let sql = "SELECT t, state, definition, note FROM _p2p_table WHERE name = ?1 COLLATE NOCASE ORDER BY t";
+    let mut statement = conn.prepare_cached(sql)?;
+    let all = statement.query_map([name], |row| {
+        Ok(Listed { t: row.get(0)?, state: State::from_i64(row.get(1)?), definition: row.get(2)?, note: row.get(3)? })
+    });
+    Ok(all?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The first generation of this name whose id is free.
+fn generation(conn: &Connection, name: &str) -> Result<u32, StoreError> {
+    let mut statement = conn.prepare_cached("SELECT EXISTS(SELECT 1 FROM _p2p_table WHERE id = ?1)")?;
+    for generation in 0.. {
+        let is_taken: bool = statement.query_row([table_id(name, generation).0], |row| row.get(0))?;
+        if !is_taken {
+            return Ok(generation);
+        }
+    }
+    Ok(0)
+}
+
+/// The ids of a definition's columns, in order.
+fn column_ids(names: &[String]) -> Vec<ColumnId> {
+    let mut ids: Vec<ColumnId> = Vec::with_capacity(names.len());
+    for name in names {
+        let id = ColumnId::of(name, &ids);
+        ids.push(id);
+    }
+    ids
+}
+
+fn list(
+    conn: &Connection,
+    id: TableId,
+    definition: &Definition,
+    bytes: &[u8],
+    state: State,
+    note: &str,
+) -> Result<i64, StoreError> {
+    let names = definition.stored_names();
+    list_as(conn, id, &definition.name, &column_ids(&names), &names, bytes, state, note)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn list_as(
+    conn: &Connection,
+    id: TableId,
+    name: &str,
+    ids: &[ColumnId],
+    names: &[String],
+    definition: &[u8],
+    state: State,
+    note: &str,
+) -> Result<i64, StoreError> {
+    let columns: Vec<u8> = ids.iter().flat_map(|c| c.0).collect();
+    let names = serde_json::Value::from(names).to_string();
+    let sql =
+        "INSERT INTO _p2p_table(id, name, columns, names, definition, state, note) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    conn.prepare_cached(sql)?.execute(params![id.0, name, columns, names, definition, state as i64, note])?;
+    Ok(conn.last_insert_rowid())
+}
+
+/// Runs `work` in a SAVEPOINT: whatever it did is gone if it fails, and nothing else is.
+fn atomically<T>(conn: &Connection, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    conn.execute_batch("SAVEPOINT _p2p_define")?;
+    let outcome = work();
+    let end = if outcome.is_ok() { "RELEASE _p2p_define" } else { "ROLLBACK TO _p2p_define; RELEASE _p2p_define" };
+    match (outcome, conn.execute_batch(end)) {
+        (Ok(value), Ok(())) => Ok(value),
+        (Ok(_), Err(e)) => {
+            // The commit failed: the savepoint is still open.
+            conn.execute_batch("ROLLBACK TO _p2p_define; RELEASE _p2p_define")?;
+            Err(e.into())
+        }
+        (Err(e), _) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests;

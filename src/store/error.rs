@@ -19,28 +19,5 @@ pub enum StoreError {
     Table(String),
     /// An entry breaks a rule: its sender is at fault, trying again is useless.
     #[error("entry refused: {0}")]
-    Refused(Refused),
-}
-
-/// Why an entry is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Its form is broken.
-    #[error("{0}")]
-    Malformed(#[from] Malformed),
-    /// It is another group's.
-    #[error("it belongs to another group")]
-    OtherGroup,
-    /// Its signature does not fit.
-    #[error("its signature does not verify")]
-    Signature,
-    /// Its chain does not fit.
-    #[error("its predecessor is not the one stored here")]
-    Chain,
-    /// Another entry has its place.
-    #[error("author {0} wrote two entries with number {1}: its database file was copied or restored")]
-    Fork(p2pdb_core::id::AuthorId, u64),
-    /// Entries before it are missing.
-    #[error("entries before it are missing")]
-    Gap,
+    Refused(p2pdb_core::chain::Refused),
 }

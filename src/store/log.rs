@@ -3,41 +3,12 @@
 use p2pdb_core::clock::Clock;
 use p2pdb_core::entry::Entry;
 use p2pdb_core::id::{AuthorId, EntryId, Seq};
-use rusqlite::{OptionalExtension, Row, params};
+use p2pdb_core::log::{Head, LogEntry};
+use rusqlite::{OptionalExtension, Row, Rows, params};
 
 use super::authors::Authors;
 use super::{Store, StoreError};
 use p2pdb_core::record::AuthorNumbers;
-
-/// An entry as stored.
-#[derive(Clone, Debug)]
-pub struct LogEntry {
-    /// Its arrival number here.
-    pub n: u64,
-    /// Its author.
-    pub author: AuthorId,
-    /// Its place in the author's chain.
-    pub seq: Seq,
-    /// Its clock.
-    pub clock: Clock,
-    /// Its id.
-    pub id: EntryId,
-    /// The whole of it; empty where the body was pruned.
-    pub bytes: Vec<u8>,
-}
-
-/// The end of one author's chain as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    /// The author.
-    pub author: AuthorId,
-    /// The last entry's number.
-    pub seq: Seq,
-    /// The last entry's id.
-    pub id: EntryId,
-    /// The last entry's clock.
-    pub clock: Clock,
-}
 
 const SELECT: &str = "SELECT n, author, seq, clock, hash, header, body FROM _p2p_entry";
 
@@ -90,7 +61,22 @@ impl Store {
     pub fn arrivals_after(&self, n: u64, bytes_max: usize) -> Result<Vec<LogEntry>, StoreError> {
         let sql = format!("{SELECT} WHERE n > ?1 ORDER BY n");
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let mut rows = statement.query([n as i64])?;
+        let rows = statement.query([n as i64])?;
+        self.take_until(rows, bytes_max)
+    }
+
+    /// One author's entries from number `from` on, in order, until about `bytes_max` bytes; at least one if there is one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn entries(&self, author: &AuthorId, from: Seq, bytes_max: usize) -> Result<Vec<LogEntry>, StoreError> {
+        let sql = format!("{SELECT} WHERE author = ?1 AND seq >= ?2 ORDER BY seq");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let rows = statement.query(params![self.authors.number_of(author), from.0 as i64])?;
+        self.take_until(rows, bytes_max)
+    }
+
+    fn take_until(&self, mut rows: Rows<'_>, bytes_max: usize) -> Result<Vec<LogEntry>, StoreError> {
         let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
             let entry = read(row, &self.authors)?;

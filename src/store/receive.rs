@@ -1,16 +1,13 @@
 //! Taking in entries from elsewhere: checked, stored and merged in one transaction.
 //!
-//! Whatever way they come, over the network or through `p2p_log`, they pass here. Checks that need no
-//! lock (form, group, signatures) come first. A run of one author's entries is checked by its last
-//! signature: the chain vouches for the rest.
+//! Whatever way they come, over the network or through `p2p_log`, they pass here. The checks are the core's
+//! ([`p2pdb_core::chain`]) and need no lock.
 
-use p2pdb_core::body::{Body, unpack};
-use p2pdb_core::entry::{self, Entry};
-use p2pdb_core::id::{AuthorId, EntryId, Seq};
-use p2pdb_core::key::PublicKey;
-use std::collections::BTreeMap;
+use p2pdb_core::chain::{self, Chains, CheckError, Checked, CheckedBatch, Held, Refused};
+use p2pdb_core::id::{AuthorId, EntryId, Life, Seq};
+use rusqlite::OptionalExtension;
+use rusqlite::params;
 
-use super::error::Refused;
 use super::{Store, StoreError};
 
 /// What became of a batch.
@@ -20,91 +17,96 @@ pub struct Received {
     pub stored: usize,
     /// Entries merged, now or waiting from before.
     pub applied: usize,
-    /// The author and number of each entry of the batch that is here now.
-    pub heads: Vec<(AuthorId, Seq)>,
-}
-
-type Heads = Vec<(AuthorId, Seq)>;
-
-struct Checked {
-    entry: Entry,
-    ops: u32,
+    /// The last arrival number before.
+    pub after: u64,
+    /// The last arrival number now.
+    pub last: u64,
 }
 
 impl Store {
-    /// Takes in a batch from a peer, in the order it came.
+    /// Takes in a batch from a peer, in the order it came. `cursor` says how far of the peer's arrival order is here then.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if an entry breaks a rule: nothing of the batch is kept then. A failure of
     /// SQLite leaves the store as it was; the batch may be offered again.
-    pub fn receive(&mut self, batch: &[&[u8]], now_ms: u64) -> Result<Received, StoreError> {
-        let (fresh, heads) = self.check(batch).map_err(StoreError::Refused)?;
+    pub fn receive(
+        &mut self,
+        batch: &[&[u8]],
+        cursor: Option<(Life, u64)>,
+        now_ms: u64,
+    ) -> Result<Received, StoreError> {
+        let CheckedBatch { fresh, .. } = self.check(batch)?;
         self.write(|store| {
-            let stored = fresh.len();
+            let after = store.last_arrival()?;
             for Checked { entry, ops } in &fresh {
                 store.append(entry, *ops)?;
             }
+            if let Some((life, n)) = cursor {
+                store.remember(&life, n)?;
+            }
             let applied = if store.has_markers()? { 0 } else { store.apply_ready(now_ms)? };
-            Ok(Received { stored, applied, heads })
+            Ok(Received { stored: fresh.len(), applied, after, last: store.last_arrival()? })
         })
     }
 
-    /// Checks everything that can be checked without the write lock; entries that are here already are left out.
-    fn check(&self, batch: &[&[u8]]) -> Result<(Vec<Checked>, Heads), Refused> {
-        let mut fresh: Vec<Checked> = Vec::with_capacity(batch.len());
-        let mut heads = Vec::with_capacity(batch.len());
-        let mut ends: BTreeMap<AuthorId, (Seq, EntryId, PublicKey)> = BTreeMap::new();
-        for bytes in batch {
-            let entry = Entry::from_bytes(bytes)?;
-            let h = &entry.header;
-            if h.group != self.identity.group {
-                return Err(Refused::OtherGroup);
-            }
-            heads.push((h.author, h.seq));
-            let known =
-                ends.get(&h.author).copied().or_else(|| self.authors.get(&h.author).map(|a| (a.held, a.head, a.key)));
-            let (held, head) = known.map_or((Seq(0), EntryId::default()), |k| (k.0, k.1));
-            if h.seq <= held {
-                self.check_same(&entry)?;
-                continue;
-            }
-            if h.seq != held.next() {
-                return Err(Refused::Gap);
-            }
-            if h.prev != head {
-                return Err(Refused::Chain);
-            }
-            let key = match known {
-                Some((_, _, key)) => key,
-                None => entry::check_first(h, &self.identity.secret)?,
-            };
-            let raw = unpack(&entry.body)?;
-            let ops = Body::read(&raw, h.author)?.check()?;
-            ends.insert(h.author, (h.seq, entry.id, key));
-            fresh.push(Checked { entry, ops });
-        }
-        check_signatures(&fresh, &ends)?;
-        Ok((fresh, heads))
+    fn check(&self, batch: &[&[u8]]) -> Result<CheckedBatch, StoreError> {
+        let checked = chain::check(self.identity.group, &self.identity.secret, batch, self);
+        checked.map_err(|e| match e {
+            CheckError::Refused(refused) => StoreError::Refused(refused),
+            CheckError::Store(why) => why,
+        })
     }
 
-    /// An entry in a place that is taken must be the one that is there.
-    fn check_same(&self, entry: &Entry) -> Result<(), Refused> {
-        match self.entry(&entry.header.author, entry.header.seq) {
-            Ok(Some(there)) if there.id == entry.id => Ok(()),
-            Ok(Some(_)) => Err(Refused::Fork(entry.header.author, entry.header.seq.0)),
-            // Twice in one batch, or it can't be read now: dropping it loses nothing.
-            Ok(None) | Err(_) => Ok(()),
+    /// Keeps how far of each life's arrival order is here; 0 forgets it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn remember_all(&mut self, cursors: &[(Life, u64)]) -> Result<(), StoreError> {
+        if cursors.is_empty() {
+            return Ok(());
+        }
+        self.write(|store| cursors.iter().try_for_each(|(life, n)| store.remember(life, *n)))
+    }
+
+    fn remember(&self, life: &Life, n: u64) -> Result<(), StoreError> {
+        if n == 0 {
+            self.conn.prepare_cached("DELETE FROM _p2p_cursor WHERE life = ?1")?.execute([life.0])?;
+        } else {
+            let sql = "INSERT OR REPLACE INTO _p2p_cursor(life, n) VALUES(?1, ?2)";
+            self.conn.prepare_cached(sql)?.execute(params![life.0, n as i64])?;
+        }
+        Ok(())
+    }
+
+    /// How far of a life's arrival order is here, if that is known.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn cursor(&self, life: &Life) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT n FROM _p2p_cursor WHERE life = ?1";
+        let n: Option<i64> = self.conn.prepare_cached(sql)?.query_row([life.0], |row| row.get(0)).optional()?;
+        Ok(n.map(|n| n as u64))
+    }
+}
+
+impl Chains for Store {
+    type Error = StoreError;
+
+    fn held(&self, author: &AuthorId) -> Result<Option<Held>, StoreError> {
+        let held = self.authors.get(author).filter(|a| a.held.0 > 0);
+        Ok(held.map(|a| Held { seq: a.held, id: a.head, key: a.key }))
+    }
+
+    fn id_at(&self, author: &AuthorId, seq: Seq) -> Result<Option<EntryId>, StoreError> {
+        match self.id_of(author, seq) {
+            Ok(id) => Ok(Some(id)),
+            Err(StoreError::Sqlite(rusqlite::Error::QueryReturnedNoRows)) => Ok(None),
+            Err(why) => Err(why),
         }
     }
 }
 
-/// The last entry of each author's run vouches for the run.
-fn check_signatures(fresh: &[Checked], ends: &BTreeMap<AuthorId, (Seq, EntryId, PublicKey)>) -> Result<(), Refused> {
-    for Checked { entry, .. } in fresh {
-        let Some((last, _, key)) = ends.get(&entry.header.author) else { continue };
-        if entry.header.seq == *last && !entry.is_signed_by(key) {
-            return Err(Refused::Signature);
-        }
-    }
-    Ok(())
+/// Is this refusal only a matter of order?
+pub(super) fn is_gap(refused: &Refused) -> bool {
+    matches!(refused, Refused::Gap { .. })
 }

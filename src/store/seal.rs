@@ -22,16 +22,11 @@ use super::authors::Authors;
 use super::rows::{SqliteRows, value_of};
 use super::tables::{Tables, Tracked};
 use super::{Store, StoreError};
+use crate::capture::{DELETED, HINT, INSERTED, MOVED};
 use p2pdb_core::cellhash::CellHasher;
 
 /// Markers read at a time.
 const BATCH: usize = 512;
-
-/// Kinds of markers, as the triggers write them.
-const INSERTED: i64 = 1;
-const DELETED: i64 = 2;
-const MOVED: i64 = 4;
-const HINT: i64 = 5;
 
 /// What a seal did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +79,7 @@ impl Store {
         let Self { conn, tables, authors, hasher, digest, .. } = self;
         let group = GroupWriter::new(&key, start);
         let mut sealing = Sealing { conn, tables, authors, hasher, digest, group, seen, before: BTreeMap::new() };
-        sealing.announce()?;
+        let is_announced = sealing.announce()?;
         let has_moves: bool = conn
             .prepare_cached("SELECT EXISTS(SELECT 1 FROM _p2p_mark WHERE m = 4)")?
             .query_row([], |row| row.get(0))?;
@@ -118,6 +113,9 @@ impl Store {
             author.seen = seen;
             author.seen.insert(own, author.held);
         }
+        if is_announced {
+            self.tables = Tables::load(&self.conn)?;
+        }
         Ok(Sealed { entries, is_partial })
     }
 
@@ -125,6 +123,7 @@ impl Store {
     pub(super) fn refresh_tables(&mut self) -> Result<(), StoreError> {
         let cookie: i64 = self.conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
         if cookie != self.tables.cookie {
+            super::define::check_armed(&self.conn)?;
             self.tables = Tables::load(&self.conn)?;
         }
         Ok(())
@@ -172,13 +171,15 @@ impl Store {
 }
 
 impl Sealing<'_, '_> {
-    /// Announces tables that are not in the log yet.
-    fn announce(&mut self) -> Result<(), StoreError> {
+    /// Announces tables that are not in the log yet. Were there any?
+    fn announce(&mut self) -> Result<bool, StoreError> {
+        let mut is_announced = false;
         for table in self.tables.iter().filter(|t| t.is_new) {
+            is_announced = true;
             self.group.define(table.merge.id, &table.columns, &table.definition);
             self.conn.execute("UPDATE _p2p_table SET state = 1 WHERE t = ?1", [table.t])?;
         }
-        Ok(())
+        Ok(is_announced)
     }
 
     /// Works off the next markers; false if there are none.

@@ -120,9 +120,9 @@ impl Tables {
         order
     }
 
-    /// The widest key, in columns; the marker table has at least four.
+    /// The widest key, in columns; the marker table has room for one at least.
     pub(crate) fn key_width(&self) -> usize {
-        self.all.values().map(|t| t.key().len()).max().unwrap_or_default().max(4)
+        self.all.values().map(|t| t.key().len()).max().unwrap_or_default().max(1)
     }
 
     /// Hash over all definitions.

@@ -21,12 +21,8 @@ impl Replica {
         user.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL").unwrap();
         user.execute_batch(schema).unwrap();
         create_private_tables(&user).unwrap();
-        user.execute_batch(
-            "CREATE TABLE IF NOT EXISTS _p2p_mark(n INTEGER PRIMARY KEY, t, m, r, k1, k2, k3, k4, o1, o2, o3, o4)",
-        )
-        .unwrap();
         for t in tables {
-            define::track(&user, t).unwrap();
+            define::track(&user, t, "").unwrap();
         }
         let store = Store::open(open(&path), identity(seed)).unwrap();
         Self { user, store, _dir: dir }
@@ -47,7 +43,7 @@ impl Replica {
     fn take(&mut self, other: &Replica) {
         let entries = other.entries();
         let batch: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-        self.store.receive(&batch, 1 << 41).unwrap();
+        self.store.receive(&batch, None, 1 << 41).unwrap();
     }
 
     fn rows(&self, sql: &str) -> Vec<Vec<Sql>> {

@@ -42,6 +42,13 @@ impl Secret {
         tag
     }
 
+    /// Where the processes of one host that share `group` find each other: tells nothing to who lacks the secret.
+    pub fn host_tag(&self, group: GroupId) -> String {
+        let mut h = blake3::Hasher::new_keyed(&self.derive("p2pdb 1 host tag"));
+        h.update(&group.0);
+        h.finalize().to_hex()[..32].to_owned()
+    }
+
     /// Membership: who says it (`is_dialer`), between which transport keys, over which HELLO bytes.
     pub fn hello_mac(&self, is_dialer: bool, dialer: &[u8], listener: &[u8], hello: &[u8]) -> Mac {
         let mut h = blake3::Hasher::new_keyed(&self.derive("p2pdb 1 hello"));
@@ -76,8 +83,9 @@ impl PublicKey {
 
     /// Did this key sign that entry? Strict: no malleable signature, no weak key.
     pub fn verifies(&self, entry: &EntryId, signature: &[u8; 64]) -> bool {
-        VerifyingKey::from_bytes(&self.0)
-            .is_ok_and(|key| key.verify_strict(&signed(entry), &ed25519_dalek::Signature::from_bytes(signature)).is_ok())
+        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| {
+            key.verify_strict(&signed(entry), &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
+        })
     }
 }
 

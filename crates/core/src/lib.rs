@@ -28,5 +28,6 @@ pub mod name;
 pub mod record;
 pub mod row;
 pub mod session;
+pub mod ticket;
 pub mod value;
 pub mod writer;

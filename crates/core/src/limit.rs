@@ -50,6 +50,36 @@ pub const CREDIT_BYTES: usize = 4 * 1024 * 1024;
 /// Milliseconds that an entry's clock may run ahead of ours before its effect is quarantined.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 10 * 60 * 1000;
 
+/// Addresses in a ticket: the host's few interfaces, and a hub or two.
+pub const TICKET_ADDRESSES_MAX: usize = 16;
+
+/// Characters of a ticket after its prefix: the largest one with all its addresses.
+pub const TICKET_CHARS_MAX: usize = 16 * 1024;
+
+/// Addresses of peers that are remembered: enough for every member of a small group, old ones go.
+pub const PEERS_REMEMBERED_MAX: usize = 64;
+
+/// Addresses that a group's peers are looked for at: a member can tell more than it has, others must keep room.
+pub const TARGETS_MAX: usize = 256;
+
+/// Bytes of a table's definition in the log: it stands in one entry, beside nothing else if need be.
+pub const DEFINITION_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes of a name in a definition: far above any name in use, so that a peer can't make ours grow.
+pub const IDENTIFIER_BYTES_MAX: usize = 1024;
+
+/// Steps of one expression of a definition: room for a CHECK over some hundred listed values.
+pub const EXPRESSION_STEPS_MAX: usize = 4096;
+
+/// Depth of one expression of a definition: a fifth of what SQLite itself takes.
+pub const EXPRESSION_DEPTH_MAX: usize = 200;
+
+/// Tables listed in one database, announced ones that can't be built here included: a peer can't fill a schema.
+pub const TABLES_MAX: usize = 4096;
+
+/// Imported entries that wait for one before them: what a person moves by hand at a time.
+pub const STAGED_ENTRIES_MAX: i64 = 100_000;
+
 /// Bytes of entries in one ENTRIES frame, unless one entry alone is longer: measured, larger writes are no faster.
 pub const BATCH_BYTES: usize = 64 * 1024;
 

@@ -84,7 +84,14 @@ impl BodyWriter {
 
     /// Adds one row operation and returns its number. `name` and `seen` count only if the shape says so,
     /// `at` only for a settle.
-    pub fn row(&mut self, shape: &Shape, name: Option<&Name>, seen: &[Dot], at: Option<&Stamp>, cells: &[Cell<'_>]) -> u32 {
+    pub fn row(
+        &mut self,
+        shape: &Shape,
+        name: Option<&Name>,
+        seen: &[Dot],
+        at: Option<&Stamp>,
+        cells: &[Cell<'_>],
+    ) -> u32 {
         if self.open.as_ref().is_none_or(|open| open.shape != *shape) {
             self.close();
             let cells = (0..shape.columns.len()).map(|_| Column::default()).collect();

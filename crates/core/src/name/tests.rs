@@ -11,7 +11,10 @@ fn text(s: &str) -> Value {
 fn what_sqlite_calls_equal_has_one_name() {
     assert_eq!(named(Value::Integer(1), Collation::Binary), named(Value::Real(1.0), Collation::Binary));
     assert_eq!(named(Value::Integer(0), Collation::Binary), named(Value::Real(-0.0), Collation::Binary));
-    assert_eq!(named(Value::Integer(i64::MIN), Collation::Binary), named(Value::Real(i64::MIN as f64), Collation::Binary));
+    assert_eq!(
+        named(Value::Integer(i64::MIN), Collation::Binary),
+        named(Value::Real(i64::MIN as f64), Collation::Binary)
+    );
     assert_eq!(named(text("a"), Collation::NoCase), named(text("A"), Collation::NoCase));
     assert_eq!(named(text("a  "), Collation::RTrim), named(text("a"), Collation::RTrim));
 }

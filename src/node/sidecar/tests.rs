@@ -1,0 +1,43 @@
+use super::*;
+
+#[test]
+fn a_sidecar_comes_back_as_it_was_and_is_its_owners_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("till.db");
+    assert!(Sidecar::load(&db).unwrap().is_none());
+    let mut sidecar = Sidecar::found().unwrap();
+    sidecar.remember("/ip4/127.0.0.1/tcp/1");
+    sidecar.save(&db).unwrap();
+    let again = Sidecar::load(&db).unwrap().unwrap();
+    assert_eq!(again.identity().group, sidecar.identity().group);
+    assert_eq!(again.identity().key.seed(), sidecar.identity().key.seed());
+    assert_eq!(again.peers, ["/ip4/127.0.0.1/tcp/1"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(Sidecar::path(&db)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+}
+
+#[test]
+fn a_damaged_sidecar_is_told_and_never_allocates_by_its_lengths() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("till.db");
+    let path = Sidecar::path(&db);
+    for bytes in [&b""[..], &[9, 9], &[1], &[1; 90], &[&[1][..], &[0xff; 200][..]].concat()] {
+        fs::write(&path, bytes).unwrap();
+        assert!(matches!(Sidecar::load(&db), Err(SidecarError::Damaged(_))), "{bytes:?}");
+    }
+}
+
+#[test]
+fn remembered_peers_are_bounded_and_the_newest_stay() {
+    let mut sidecar = Sidecar::found().unwrap();
+    for i in 0..limit::PEERS_REMEMBERED_MAX + 5 {
+        sidecar.remember(&format!("/ip4/127.0.0.1/tcp/{i}"));
+    }
+    assert_eq!(sidecar.peers.len(), limit::PEERS_REMEMBERED_MAX);
+    assert_eq!(sidecar.peers[0], "/ip4/127.0.0.1/tcp/5");
+}

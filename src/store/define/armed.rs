@@ -1,0 +1,140 @@
+//! Keeping triggers in place while the schema moves under them.
+//!
+//! A rebuild (create, copy, drop, rename) drops triggers, a rename takes them along, an index changes what they must
+//! say, a newer trigger of the user's fires before them. Whenever the schema cookie moved, all of them are compared.
+
+use p2pdb_core::name::{self, key_values};
+use p2pdb_core::value::Value;
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+
+use super::{Definition, ReadError, State, StoreError, atomically};
+use crate::capture;
+use crate::schema;
+
+/// Re-arms every tracked table whose triggers are not as they should be; where they were gone or said something else, all
+/// rows are marked, for the seal to find what changed meanwhile. Returns numbers and names of the tables re-armed.
+/// Belongs inside a write transaction: then no writer can come between.
+///
+/// # Errors
+/// SQLite's; nothing is changed then.
+pub fn check_armed(conn: &Connection) -> Result<Vec<(i64, String)>, StoreError> {
+    let sql = "SELECT t, name, names FROM _p2p_table WHERE state IN (0, 1, 4)";
+    let tracked: Vec<(i64, String, String)> = conn
+        .prepare(sql)?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut armed = Vec::new();
+    for (t, name, names) in tracked {
+        let name = follow_rename(conn, t, name)?;
+        let definition = match Definition::read_local(conn, &name) {
+            Ok(definition) => definition,
+            Err(ReadError::Missing | ReadError::NotATable(_)) => continue,
+            Err(ReadError::Sqlite(e)) => return Err(e.into()),
+        };
+        note_columns(conn, t, &definition, &schema::read_names(&names))?;
+        if capture::is_armed(conn, t, &definition)? {
+            continue;
+        }
+        atomically(conn, || {
+            let was_whole = has_texts(conn, t, &definition)?;
+            capture::arm(conn, t, &definition)?;
+            if !was_whole {
+                reconcile(conn, t, &definition)?;
+            }
+            Ok(())
+        })?;
+        armed.push((t, name));
+    }
+    Ok(armed)
+}
+
+/// The table's name now: ALTER TABLE … RENAME takes our triggers along.
+fn follow_rename(conn: &Connection, t: i64, name: String) -> Result<String, StoreError> {
+    let sql = "SELECT tbl_name FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?2
+               AND NOT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)";
+    let now: Option<String> =
+        conn.prepare_cached(sql)?.query_row(params![name, format!("_p2p_{t}i")], |row| row.get(0)).optional()?;
+    let Some(now) = now else { return Ok(name) };
+    conn.execute("UPDATE _p2p_table SET name = ?2 WHERE t = ?1", params![t, now])?;
+    Ok(now)
+}
+
+/// A table that lost a tracked column, or got one, can't be exchanged as it was announced: it says so.
+fn note_columns(conn: &Connection, t: i64, definition: &Definition, tracked: &[String]) -> Result<(), StoreError> {
+    let now = definition.stored_names();
+    let lacks = |there: &[String], name: &String| !there.iter().any(|n| n.eq_ignore_ascii_case(name));
+    if let Some(gone) = tracked.iter().find(|n| lacks(&now, n)) {
+        let note = format!(
+            "the column \"{gone}\" is gone since the table was tracked: its changes are captured and not exchanged"
+        );
+        conn.execute(
+            "UPDATE _p2p_table SET state = ?2, note = ?3 WHERE t = ?1",
+            params![t, State::Captured as i64, note],
+        )?;
+    } else if let Some(new) = now.iter().find(|n| lacks(tracked, n)) {
+        let note = format!("the column \"{new}\" was added since the table was tracked and is not exchanged yet");
+        conn.execute("UPDATE _p2p_table SET note = ?2 WHERE t = ?1 AND note <> ?2", params![t, note])?;
+    }
+    Ok(())
+}
+
+/// Are the triggers there word for word, whatever their age?
+fn has_texts(conn: &Connection, t: i64, definition: &Definition) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?1 AND sql = ?2)";
+    let mut statement = conn.prepare_cached(sql)?;
+    for trigger in capture::texts(t, definition) {
+        let is_there: bool = statement.query_row(params![trigger.name, trigger.stored_sql()], |row| row.get(0))?;
+        if !is_there {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Marks every row that the table has, and every row that it had when it was last sealed: the seal compares. Returns how
+/// many rows it has.
+pub(super) fn reconcile(conn: &Connection, t: i64, definition: &Definition) -> Result<usize, StoreError> {
+    hint_records(conn, t, definition)?;
+    Ok(capture::mark_all(conn, t, definition)?)
+}
+
+/// Rows that have a record, by the key that it is kept under.
+fn hint_records(conn: &Connection, t: i64, definition: &Definition) -> Result<(), StoreError> {
+    let sql =
+        "INSERT INTO _p2p_mark(t, m, k1) SELECT t, ?2, name FROM _p2p_row WHERE t = ?1 AND typeof(name) = 'integer'";
+    conn.prepare_cached(sql)?.execute(params![t, capture::HINT])?;
+    let columns = definition.key_columns().len();
+    let keys: Vec<String> = (1..=columns).map(|i| format!(", k{i}")).collect();
+    let marks: Vec<String> = (1..=columns).map(|i| format!(", ?{}", i + 2)).collect();
+    let mut insert =
+        conn.prepare(&format!("INSERT INTO _p2p_mark(t, m{}) VALUES(?1, ?2{})", keys.concat(), marks.concat()))?;
+    let mut records = conn.prepare_cached("SELECT name FROM _p2p_row WHERE t = ?1 AND typeof(name) = 'blob'")?;
+    let mut rows = records.query([t])?;
+    while let Some(row) = rows.next()? {
+        let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
+        if name::is_hashed(bytes) {
+            continue;
+        }
+        let values = key_values(bytes)?;
+        let values: Option<Vec<SqlValue>> = values.into_iter().map(to_sql).collect();
+        // A key that means another table's row has no value of its own: the row it names is marked where it stands.
+        if let Some(values) = values.filter(|v| v.len() == columns) {
+            insert.execute(params_from_iter(
+                [SqlValue::Integer(t), SqlValue::Integer(capture::HINT)].into_iter().chain(values),
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn to_sql(value: Value) -> Option<SqlValue> {
+    Some(match value {
+        Value::Null => SqlValue::Null,
+        Value::Integer(i) => SqlValue::Integer(i),
+        Value::Real(r) => SqlValue::Real(r),
+        Value::Text(t) => SqlValue::Text(String::from_utf8(t).ok()?),
+        Value::Blob(b) => SqlValue::Blob(b),
+        Value::Ref(_) => return None,
+    })
+}

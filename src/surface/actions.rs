@@ -1,0 +1,170 @@
+//! The SQL functions: each a name, how many arguments it takes, and what it does.
+
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Error};
+use std::sync::Arc;
+
+use super::attached::Attached;
+use super::{ids, membership, memory};
+use crate::node::config;
+
+/// Milliseconds that `p2p_sync()` and `p2p_wait()` wait where no time is given.
+const WAIT_MS: u64 = 5_000;
+/// Milliseconds that an action waits for the node where it takes no time.
+pub(super) const ASK_MS: u64 = 10_000;
+
+/// A function's answer, or what went wrong and what to do.
+pub(super) type Outcome = Result<Value, String>;
+
+/// A call under way.
+pub(super) struct Call<'a> {
+    pub(super) attached: &'a Attached,
+    pub(super) conn: &'a Connection,
+    args: &'a [Value],
+}
+
+impl Call<'_> {
+    /// An argument that must be text.
+    pub(super) fn text(&self, at: usize, what: &str) -> Result<&str, String> {
+        match self.args.get(at) {
+            Some(Value::Text(text)) => Ok(text),
+            Some(other) => Err(format!("{what} must be text, not {}", other.data_type())),
+            None => Err(format!("{what} is missing")),
+        }
+    }
+
+    /// An argument that may be left out or NULL.
+    pub(super) fn option(&self, at: usize, what: &str) -> Result<Option<&str>, String> {
+        match self.args.get(at) {
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => self.text(at, what).map(Some),
+        }
+    }
+
+    /// Milliseconds, or the default.
+    fn timeout_ms(&self, at: usize) -> Result<u64, String> {
+        match self.args.get(at) {
+            None | Some(Value::Null) => Ok(WAIT_MS),
+            Some(Value::Integer(ms)) => {
+                u64::try_from(*ms).map_err(|_| "the timeout is in milliseconds and not negative".to_owned())
+            }
+            Some(other) => Err(format!("the timeout must be an integer of milliseconds, not {}", other.data_type())),
+        }
+    }
+}
+
+/// One function of SQL.
+struct Action {
+    name: &'static str,
+    /// Fewest and most arguments.
+    args: (i32, i32),
+    run: fn(&Call<'_>) -> Outcome,
+}
+
+const ACTIONS: [Action; 16] = [
+    Action { name: "p2p_version", args: (0, 0), run: |_| Ok(Value::Text(env!("CARGO_PKG_VERSION").into())) },
+    Action { name: "p2p_debug", args: (0, 0), run: debug },
+    Action { name: "p2p_track", args: (1, 2), run: membership::track },
+    Action { name: "p2p_untrack", args: (1, 1), run: membership::untrack },
+    Action { name: "p2p_invite", args: (0, 1), run: membership::invite },
+    Action { name: "p2p_join", args: (1, 2), run: membership::join },
+    Action { name: "p2p_leave", args: (0, 0), run: membership::leave },
+    Action { name: "p2p_listen", args: (1, 1), run: membership::listen },
+    Action { name: "p2p_connect", args: (1, 1), run: membership::connect },
+    Action { name: "p2p_config", args: (1, 2), run: configure },
+    Action { name: "p2p_seal", args: (0, 0), run: seal },
+    Action { name: "p2p_sync", args: (0, 1), run: sync },
+    Action { name: "p2p_wait", args: (0, 1), run: wait },
+    Action { name: "p2p_id", args: (0, 0), run: |_| ids::id().map(Value::Integer).map_err(|e| e.to_string()) },
+    Action { name: "p2p_uuid", args: (0, 0), run: |_| Ok(Value::Text(ids::uuid())) },
+    Action { name: "p2p_verify", args: (0, 0), run: verify },
+];
+
+pub(super) fn register(conn: &Connection, attached: &Arc<Attached>) -> rusqlite::Result<()> {
+    // Direct only: a schema that came from elsewhere must not act through a view or trigger.
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
+    for action in &ACTIONS {
+        for count in action.args.0..=action.args.1 {
+            let attached = Arc::clone(attached);
+            conn.create_scalar_function(action.name, count, flags, move |ctx| run(action, &attached, ctx))?;
+        }
+    }
+    Ok(())
+}
+
+/// rusqlite catches a panic in here.
+fn run(action: &Action, attached: &Attached, ctx: &Context<'_>) -> rusqlite::Result<Value> {
+    let args: Vec<Value> = (0..ctx.len()).map(|at| ctx.get(at)).collect::<rusqlite::Result<_>>()?;
+    // SAFETY: the connection is only used during this call, on the thread that makes it.
+    let conn = unsafe { ctx.get_connection()? };
+    let call = Call { attached, conn: &conn, args: &args };
+    (action.run)(&call).map_err(|why| Error::UserFunctionError(format!("{}: {why}", action.name).into()))
+}
+
+fn debug(call: &Call<'_>) -> Outcome {
+    let sqlite: String =
+        call.conn.query_row("SELECT sqlite_version()", [], |row| row.get(0)).map_err(|e| e.to_string())?;
+    let view = call.attached.view();
+    let facts = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "build": if cfg!(debug_assertions) { "debug" } else { "release" },
+        "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        "sqlite": sqlite,
+        "database": call.attached.file().map(|f| f.display().to_string()),
+        "sidecar": call.attached.file().map(|f| crate::node::sidecar::Sidecar::path(f).display().to_string()),
+        "pid": std::process::id(),
+        "state": view.map(|v| v.state.word()),
+    });
+    Ok(Value::Text(facts.to_string()))
+}
+
+fn configure(call: &Call<'_>) -> Outcome {
+    let key = config::key(call.text(0, "the key")?).map_err(|e| strip(&e))?;
+    let Some(mut sidecar) = call.attached.sidecar().map_err(|e| e.to_string())? else {
+        return Err("this database has no group yet; call p2p_track() or p2p_join() first".into());
+    };
+    if let Some(value) = call.option(1, "the value")? {
+        config::check(key, value).map_err(|e| strip(&e))?;
+        sidecar.config.insert(key.name.to_owned(), value.to_owned());
+        call.attached.keep(sidecar.clone()).map_err(|e| e.to_string())?;
+        membership::reload(call)?;
+    }
+    Ok(Value::Text(config::value(key, &sidecar.config)))
+}
+
+/// The function's name stands before every error already.
+fn strip(error: &config::ConfigError) -> String {
+    let text = error.to_string();
+    text.strip_prefix("p2p_config: ").map(str::to_owned).unwrap_or(text)
+}
+
+fn seal(call: &Call<'_>) -> Outcome {
+    if call.attached.file().is_none() {
+        return memory::seal(call);
+    }
+    let entries = call.attached.ask(|node| node.seal(ASK_MS))?;
+    Ok(entries.parse().map_or(Value::Text(entries), Value::Integer))
+}
+
+fn sync(call: &Call<'_>) -> Outcome {
+    let timeout_ms = call.timeout_ms(0)?;
+    if call.attached.file().is_none() {
+        return memory::sync(call);
+    }
+    call.attached.ask(|node| node.sync(timeout_ms)).map(Value::Text)
+}
+
+fn wait(call: &Call<'_>) -> Outcome {
+    let timeout_ms = call.timeout_ms(0)?;
+    match call.attached.ask(|node| Ok(node.wait_remote(timeout_ms)))? {
+        Ok(_) => Ok(Value::Integer(1)),
+        Err(crate::node::NodeError::Timeout(_)) => Ok(Value::Integer(0)),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+fn verify(call: &Call<'_>) -> Outcome {
+    let findings = crate::store::verify(call.conn).map_err(|e| e.to_string())?;
+    Ok(Value::Text(if findings.is_empty() { "ok".to_owned() } else { findings.join("\n") }))
+}

@@ -1,0 +1,165 @@
+//! One host connection: its database, its node, and what it must keep alive.
+
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::hosts::{self, Db, HostGate, Lent};
+use crate::node::sidecar::{Sidecar, SidecarError};
+use crate::node::{Node, NodeError, config, is_forked};
+
+/// A connection that loaded us.
+pub struct Attached {
+    db: Db,
+    /// None for `:memory:` and temporary databases: no node there, entries move through `p2p_log`.
+    file: Option<PathBuf>,
+    node: Mutex<Option<Node>>,
+    /// The sidecar of a database without a file: it lives as long as the connection.
+    memory: Mutex<Option<Sidecar>>,
+}
+
+impl Attached {
+    pub(super) fn new(conn: &Connection, db: Db) -> rusqlite::Result<Arc<Self>> {
+        let file = conn.path().filter(|p| !p.is_empty()).map(|p| whole(Path::new(p)));
+        let (node, memory) = Default::default();
+        Ok(Arc::new(Self { db, file, node, memory }))
+    }
+
+    /// Lists the connection in the gate, and attaches to the node where there is one to be.
+    pub(super) fn begin(&self, conn: &Connection) {
+        let Some(file) = &self.file else { return };
+        if is_forked() {
+            return;
+        }
+        hosts::enter(self.db, file);
+        let sidecar = match Sidecar::load(file) {
+            Ok(Some(sidecar)) => sidecar,
+            Ok(None) => return,
+            Err(why) => {
+                tracing::warn!(%why, "the sidecar can't be read");
+                return;
+            }
+        };
+        set_busy_timeout(conn, &sidecar);
+        if let Err(why) = self.start() {
+            tracing::warn!(%why, "the node can't be started");
+        }
+    }
+
+    /// Attaches to the node, which starts if it is not running.
+    pub(super) fn start(&self) -> Result<(), NodeError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut node = self.lock_node();
+        if node.is_none() {
+            hosts::enter(self.db, file);
+            *node = Some(Node::attach(file, Arc::new(HostGate(file.clone())))?);
+        }
+        Ok(())
+    }
+
+    /// The connection is closing.
+    pub(super) fn end(&self) {
+        if self.file.is_none() || is_forked() {
+            return;
+        }
+        // Off the list first: the node must not wait for the mutex that this thread holds.
+        hosts::leave(self.db);
+        if let Some(node) = self.lock_node().take() {
+            node.leave(self.linger_ms());
+        }
+    }
+
+    fn linger_ms(&self) -> u64 {
+        let set = self.sidecar().ok().flatten().map(|s| s.config).unwrap_or_default();
+        config::of("linger_ms", &set).parse().unwrap_or_default()
+    }
+
+    /// The database file, if it has one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Runs `ask` on the node while the gate passes this connection by.
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&Node) -> Result<T, NodeError>) -> Result<T, String> {
+        let Some(lent) = self.lend() else {
+            return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
+        };
+        let node = self.lock_node();
+        let answer = match &*node {
+            Some(node) => ask(node).map_err(|e| e.to_string()),
+            None => Err("this database has no group yet; call p2p_track() or p2p_join() first".into()),
+        };
+        drop(lent);
+        answer
+    }
+
+    /// Passes this connection by in the gate; not while it is in a transaction.
+    pub(super) fn lend(&self) -> Option<Lent> {
+        (!hosts::is_busy(self.db)).then(|| hosts::lend(self.db))
+    }
+
+    pub(super) fn is_in_transaction(&self) -> bool {
+        hosts::is_busy(self.db)
+    }
+
+    /// The node's view; none where there is no node.
+    pub(super) fn view(&self) -> Option<crate::node::View> {
+        self.lock_node().as_ref().map(Node::view)
+    }
+
+    /// The sidecar: of the file, or of the connection.
+    pub(super) fn sidecar(&self) -> Result<Option<Sidecar>, SidecarError> {
+        match &self.file {
+            Some(file) => Sidecar::load(file),
+            None => Ok(self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+        }
+    }
+
+    /// Keeps the sidecar.
+    pub(super) fn keep(&self, sidecar: Sidecar) -> Result<(), SidecarError> {
+        match &self.file {
+            Some(file) => sidecar.save(file),
+            None => {
+                *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some(sidecar);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the sidecar away and leaves the node.
+    pub(super) fn forget(&self) -> Result<(), SidecarError> {
+        if let Some(node) = self.lock_node().take() {
+            node.leave(0);
+        }
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.file.as_deref().map_or(Ok(()), Sidecar::remove)
+    }
+
+    fn lock_node(&self) -> MutexGuard<'_, Option<Node>> {
+        self.node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One path for one file, however it was opened: the folder's links resolved, for the file itself may not be there yet.
+fn whole(path: &Path) -> PathBuf {
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    let folder = path.parent().and_then(|f| f.canonicalize().ok());
+    match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+/// A connection without a busy timeout gets the configured one, if one is.
+fn set_busy_timeout(conn: &Connection, sidecar: &Sidecar) {
+    let ms: u64 = config::of("busy_timeout", &sidecar.config).parse().unwrap_or_default();
+    let has_none = conn.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).is_ok_and(|ms: i64| ms == 0);
+    if ms > 0
+        && has_none
+        && let Err(why) = conn.busy_timeout(std::time::Duration::from_millis(ms))
+    {
+        tracing::debug!(%why, "the busy timeout was not set");
+    }
+}

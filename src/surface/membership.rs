@@ -1,0 +1,255 @@
+//! Tracking tables, and being a member of a group: the functions that change a database's standing.
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use super::actions::{ASK_MS, Call, Outcome};
+use super::wal::{self, Switch};
+use crate::node::config;
+use crate::node::sidecar::Sidecar;
+use crate::store::define::{self, Decision};
+use crate::store::{self, StoreError};
+use p2pdb_core::ticket::Ticket;
+
+/// Milliseconds that an invitation waits for an address to listen on.
+const LISTEN_MS: u64 = 3_000;
+
+/// `p2p_track(table or '*' [, options])`
+pub(super) fn track(call: &Call<'_>) -> Outcome {
+    let table = call.text(0, "the table")?;
+    let options = call.option(1, "the options")?.unwrap_or("{}");
+    let switch = match call.attached.file() {
+        Some(file) => wal::switch(call.conn, file, call.attached.is_in_transaction()).map_err(|e| e.to_string())?,
+        None => Switch::Was,
+    };
+    let told = whole(call.conn, || {
+        store::create_private_tables(call.conn).map_err(|e| e.to_string())?;
+        if table != "*" {
+            let tracking = define::track(call.conn, table, options).map_err(|e| strip(&e))?;
+            return Ok(vec![tell(&tracking.name, &Decision::Tracked(tracking.clone()))]);
+        }
+        if !matches!(options.trim(), "" | "{}") {
+            return Err("'*' takes no options; give them to p2p_track() of one table".into());
+        }
+        let all = define::track_all(call.conn).map_err(|e| strip(&e))?;
+        Ok(all.iter().map(|(name, decision)| tell(name, decision)).collect::<Vec<_>>())
+    })?;
+    if call.attached.sidecar().map_err(|e| e.to_string())?.is_none() {
+        let sidecar = Sidecar::found().map_err(|e| e.to_string())?;
+        call.attached.keep(sidecar).map_err(|e| e.to_string())?;
+    }
+    call.attached.start().map_err(|e| e.to_string())?;
+    let mut lines = told;
+    if table == "*" && lines.is_empty() {
+        lines.push("no table yet; tables created from now on are tracked".into());
+    }
+    match switch {
+        Switch::Was => {}
+        Switch::Now => lines.push("the file is now in WAL mode".into()),
+        Switch::Not(why) => lines.push(why),
+    }
+    Ok(Value::Text(lines.join("\n")))
+}
+
+/// A line on one table.
+fn tell(name: &str, decision: &Decision) -> String {
+    match decision {
+        Decision::Skipped(why) => format!("{name}: not tracked: {why}"),
+        Decision::Tracked(t) => {
+            let what = if t.is_new { format!("tracked, {} rows", t.rows) } else { "tracked already".to_owned() };
+            if t.note.is_empty() { format!("{name}: {what}") } else { format!("{name}: {what}; {}", t.note) }
+        }
+    }
+}
+
+/// The function's name stands before every error already.
+fn strip(error: &StoreError) -> String {
+    let text = error.to_string();
+    ["p2p_track: ", "p2p_untrack: "].iter().find_map(|p| text.strip_prefix(p)).map_or(text.clone(), str::to_owned)
+}
+
+/// `p2p_untrack(table or '*')`
+pub(super) fn untrack(call: &Call<'_>) -> Outcome {
+    let table = call.text(0, "the table")?;
+    let tables = match table {
+        "*" => define::tracked(call.conn).map_err(|e| strip(&e))?,
+        one => vec![one.to_owned()],
+    };
+    whole(call.conn, || tables.iter().try_for_each(|t| define::untrack(call.conn, t).map_err(|e| strip(&e))))?;
+    Ok(Value::Text(match tables.as_slice() {
+        [] => "no table was tracked".to_owned(),
+        tables => format!("no longer tracked: {}; rows and history stay", tables.join(", ")),
+    }))
+}
+
+/// `p2p_invite([role])`
+pub(super) fn invite(call: &Call<'_>) -> Outcome {
+    if let Some(role) = call.option(0, "the role")?.filter(|r| *r != "writer") {
+        return Err(format!("there is no role {role:?} yet; every member is a writer: call p2p_invite()"));
+    }
+    let Some(mut sidecar) = call.attached.sidecar().map_err(|e| e.to_string())? else {
+        return Err("there is nothing to share yet; call p2p_track() first".into());
+    };
+    if !sidecar.is_joined {
+        sidecar.is_joined = true;
+        call.attached.keep(sidecar.clone()).map_err(|e| e.to_string())?;
+        call.attached.start().map_err(|e| e.to_string())?;
+        reload(call)?;
+    }
+    let is_on = call.attached.file().is_some() && config::of("network", &sidecar.config) == "on";
+    let addresses = if is_on { call.attached.ask(|node| node.addresses(LISTEN_MS))? } else { Vec::new() };
+    Ok(Value::Text(sidecar.ticket(addresses).to_string()))
+}
+
+/// `p2p_join(ticket [, options])`
+pub(super) fn join(call: &Call<'_>) -> Outcome {
+    let ticket = Ticket::parse(call.text(0, "the ticket")?).map_err(|e| e.to_string())?;
+    let merges = reads_merge(call.option(1, "the options")?)?;
+    if call.attached.is_in_transaction() {
+        return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
+    }
+    let before = call.attached.sidecar().map_err(|e| e.to_string())?;
+    if let Some(before) = &before
+        && before.identity().group == ticket.group
+    {
+        return rejoin(call, before.clone(), &ticket, merges);
+    }
+    let tracked = prepare(call, before.is_some(), merges)?;
+    if let Some(file) = call.attached.file() {
+        wal::switch(call.conn, file, false).map_err(|e| e.to_string())?;
+    }
+    whole(call.conn, || {
+        store::create_private_tables(call.conn).map_err(|e| e.to_string())?;
+        define::set_existing(call.conn, merges).map_err(|e| e.to_string())?;
+        for table in &tracked {
+            define::track(call.conn, table, "{}").map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    })?;
+    let sidecar = Sidecar::join(&ticket).map_err(|e| e.to_string())?;
+    call.attached.keep(sidecar).map_err(|e| e.to_string())?;
+    call.attached.start().map_err(|e| e.to_string())?;
+    reload(call)?;
+    Ok(Value::Text(format!("joined group {}; schema and rows arrive by themselves", ticket.group)))
+}
+
+/// A ticket to the own group brings addresses, and a newer secret.
+fn rejoin(call: &Call<'_>, mut sidecar: Sidecar, ticket: &Ticket, merges: bool) -> Outcome {
+    if merges {
+        whole(call.conn, || {
+            define::set_existing(call.conn, true).map_err(|e| strip(&e))?;
+            define::retry_parked(call.conn).map(drop).map_err(|e| strip(&e))
+        })?;
+    }
+    ticket.addresses.iter().for_each(|a| sidecar.remember(a));
+    sidecar.is_joined = true;
+    call.attached.keep(sidecar).map_err(|e| e.to_string())?;
+    call.attached.start().map_err(|e| e.to_string())?;
+    reload(call)?;
+    Ok(Value::Text(format!("already in group {}; its addresses are noted", ticket.group)))
+}
+
+/// Makes room for another group's log. Gives the tables that were tracked for the one before.
+fn prepare(call: &Call<'_>, has_group: bool, merges: bool) -> Result<Vec<String>, String> {
+    if !store::has_private_tables(call.conn).map_err(|e| e.to_string())? {
+        return Ok(Vec::new());
+    }
+    let tracked = define::tracked(call.conn).map_err(|e| e.to_string())?;
+    let has_rows = define::any_rows(call.conn, &tracked).map_err(|e| e.to_string())?;
+    if has_rows && !merges {
+        return Err(format!(
+            "the tables {} are tracked here and hold rows; p2p_join(ticket, '{{\"existing\":\"merge\"}}') merges them into the group's, \
+             p2p_leave() makes this an ordinary database again",
+            tracked.join(", ")
+        ));
+    }
+    if has_group {
+        call.attached.forget().map_err(|e| e.to_string())?;
+    }
+    whole(call.conn, || store::drop_private_tables(call.conn).map_err(|e| e.to_string()))?;
+    Ok(tracked)
+}
+
+fn reads_merge(options: Option<&str>) -> Result<bool, String> {
+    let Some(options) = options else { return Ok(false) };
+    let options: serde_json::Value =
+        serde_json::from_str(options).map_err(|e| format!("the options are not JSON: {e}"))?;
+    let allowed = "the options of p2p_join are {\"existing\":\"refuse\"} and {\"existing\":\"merge\"}";
+    let map = options.as_object().ok_or(allowed)?;
+    if map.keys().any(|k| k != "existing") {
+        return Err(allowed.into());
+    }
+    match map.get("existing").map(|v| v.as_str()) {
+        None | Some(Some("refuse")) => Ok(false),
+        Some(Some("merge")) => Ok(true),
+        Some(_) => Err(allowed.into()),
+    }
+}
+
+/// `p2p_leave()`
+pub(super) fn leave(call: &Call<'_>) -> Outcome {
+    if call.attached.is_in_transaction() {
+        return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
+    }
+    if call.attached.sidecar().map_err(|e| e.to_string())?.is_some() {
+        if call.attached.view().is_some() {
+            call.attached.ask(|node| node.close(ASK_MS))?;
+        }
+        call.attached.forget().map_err(|e| e.to_string())?;
+    }
+    whole(call.conn, || store::drop_private_tables(call.conn).map_err(|e| e.to_string()))?;
+    Ok(Value::Text("left; the rows stay, nothing is captured or sent any more".into()))
+}
+
+/// `p2p_listen(address)`
+pub(super) fn listen(call: &Call<'_>) -> Outcome {
+    let address = call.text(0, "the address")?;
+    let mut sidecar = joined(call)?;
+    sidecar.config.insert("listen".into(), address.to_owned());
+    call.attached.keep(sidecar).map_err(|e| e.to_string())?;
+    reload(call)?;
+    let addresses = call.attached.ask(|node| node.addresses(LISTEN_MS))?;
+    Ok(Value::Text(addresses.join("\n")))
+}
+
+/// `p2p_connect(address)`
+pub(super) fn connect(call: &Call<'_>) -> Outcome {
+    let address = call.text(0, "the address")?;
+    let mut sidecar = joined(call)?;
+    sidecar.remember(address);
+    call.attached.keep(sidecar).map_err(|e| e.to_string())?;
+    call.attached.ask(|node| node.connect(address, ASK_MS)).map(Value::Text)
+}
+
+fn joined(call: &Call<'_>) -> Result<Sidecar, String> {
+    if call.attached.file().is_none() {
+        return Err("a database in memory has no network; move entries through p2p_log".into());
+    }
+    match call.attached.sidecar().map_err(|e| e.to_string())? {
+        Some(sidecar) if sidecar.is_joined => Ok(sidecar),
+        _ => Err("this database shares with nobody yet; call p2p_invite() or p2p_join() first".into()),
+    }
+}
+
+/// Tells the node that the sidecar changed.
+pub(super) fn reload(call: &Call<'_>) -> Result<(), String> {
+    match call.attached.view() {
+        Some(_) => call.attached.ask(|node| node.reload(ASK_MS)).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Runs `work` in a savepoint: all of it, or nothing.
+fn whole<T>(conn: &Connection, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    conn.execute_batch("SAVEPOINT _p2p_whole").map_err(|e| e.to_string())?;
+    match work() {
+        Ok(done) => conn.execute_batch("RELEASE _p2p_whole").map(|()| done).map_err(|e| e.to_string()),
+        Err(why) => {
+            // The first error is the one to tell; where the undoing fails too, SQLite has rolled back already.
+            match conn.execute_batch("ROLLBACK TO _p2p_whole; RELEASE _p2p_whole") {
+                Ok(()) => Err(why),
+                Err(also) => Err(format!("{why} (and the change could not be undone: {also})")),
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A database without a file has no node: sealing and merging are done on the host's own connection, when it asks.
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use rusqlite::types::Value;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::actions::{Call, Outcome};
+use crate::store::{Store, StoreError};
+
+/// `p2p_seal()`
+pub(super) fn seal(call: &Call<'_>) -> Outcome {
+    with_store(call, |store, now_ms| {
+        let mut entries = 0;
+        loop {
+            let sealed = store.seal(now_ms, || true)?;
+            entries += sealed.entries as i64;
+            if !sealed.is_partial {
+                return Ok(Value::Integer(entries));
+            }
+        }
+    })
+}
+
+/// `p2p_sync()`
+pub(super) fn sync(call: &Call<'_>) -> Outcome {
+    seal(call)?;
+    with_store(call, |store, now_ms| {
+        let applied = store.catch_up(now_ms)?;
+        Ok(Value::Text(format!("sealed; {applied} entries merged")))
+    })
+}
+
+/// Lends the host's connection to a store, with the settings that one needs, and gives it back as it was.
+fn with_store(call: &Call<'_>, work: impl FnOnce(&mut Store, u64) -> Result<Value, StoreError>) -> Outcome {
+    let Some(sidecar) = call.attached.sidecar().map_err(|e| e.to_string())? else {
+        return Err("this database has no group yet; call p2p_track() or p2p_join() first".into());
+    };
+    if call.attached.is_in_transaction() {
+        return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
+    }
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let settings = Settings::read(call.conn).map_err(|e| e.to_string())?;
+    // SAFETY: the handle is the caller's connection, alive for the whole call; the second object over it does not close it.
+    let conn = unsafe { Connection::from_handle(call.conn.handle()) }.map_err(|e| e.to_string())?;
+    let outcome = Store::open(conn, sidecar.identity()).and_then(|mut store| work(&mut store, now_ms));
+    settings.restore(call.conn).map_err(|e| e.to_string())?;
+    outcome.map_err(|e| e.to_string())
+}
+
+/// What a store changes on its connection.
+struct Settings {
+    triggers: bool,
+    foreign_keys: bool,
+    recursive_triggers: bool,
+    synchronous: i64,
+}
+
+impl Settings {
+    fn read(conn: &Connection) -> rusqlite::Result<Self> {
+        let pragma = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+        Ok(Self {
+            triggers: conn.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER)?,
+            foreign_keys: pragma("foreign_keys")? != 0,
+            recursive_triggers: pragma("recursive_triggers")? != 0,
+            synchronous: pragma("synchronous")?,
+        })
+    }
+
+    fn restore(&self, conn: &Connection) -> rusqlite::Result<()> {
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, self.triggers)?;
+        let Self { foreign_keys, recursive_triggers, synchronous, .. } = self;
+        conn.execute_batch(&format!(
+            "PRAGMA foreign_keys={foreign_keys}; PRAGMA recursive_triggers={recursive_triggers}; PRAGMA synchronous={synchronous}"
+        ))
+    }
+}

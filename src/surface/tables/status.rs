@@ -1,0 +1,69 @@
+//! `p2p_status`: one row that says how this database is doing.
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use super::{Definition, Page, optional, text};
+use crate::node::State;
+use crate::store::{has_private_tables, report};
+use crate::surface::attached::Attached;
+
+pub(super) const DEFINITION: Definition = Definition {
+    name: "p2p_status",
+    columns: &[
+        "group_id",
+        "peer_id",
+        "state",
+        "detail",
+        "listen",
+        "peers",
+        "entries",
+        "pending",
+        "parked",
+        "quarantined",
+        "last_error",
+        "next_retry",
+        "digest",
+    ],
+    page,
+    insert: None,
+};
+
+fn page(attached: &Attached, conn: &Connection, after: i64) -> Result<Page, String> {
+    let is_tracked = has_private_tables(conn).map_err(|e| e.to_string())?;
+    let counts = if is_tracked { report::counts(conn).map_err(|e| e.to_string())? } else { report::Counts::default() };
+    let (identity, problem) = match attached.sidecar() {
+        Ok(sidecar) => (sidecar.map(|s| s.identity()), None),
+        Err(why) => (None, Some(why.to_string())),
+    };
+    let view = attached.view().unwrap_or_default();
+    let (state, detail) = match (&identity, is_tracked) {
+        (Some(_), _) if attached.file().is_none() => {
+            (State::Local, "a database in memory: p2p_sync() seals and merges, entries move through p2p_log".to_owned())
+        }
+        (Some(_), _) => (view.state, view.detail.clone()),
+        (None, true) => (State::Unjoined, problem.clone().unwrap_or_else(|| UNJOINED.to_owned())),
+        (None, false) => (State::Unjoined, problem.clone().unwrap_or_else(|| NEW.to_owned())),
+    };
+    let connected = view.peers.iter().filter(|p| !p.path.is_empty() && !p.peer_id.is_empty()).count();
+    let row = vec![
+        optional(identity.as_ref().map(|i| i.group.to_string())),
+        optional(identity.as_ref().map(|i| i.key.public().author().to_string())),
+        text(state.word()),
+        text(detail),
+        text(view.listen.join(" ")),
+        Value::Integer(connected as i64),
+        Value::Integer(counts.entries),
+        Value::Integer(counts.pending),
+        Value::Integer(counts.parked),
+        Value::Integer(counts.quarantined),
+        optional(view.last_error.or(problem)),
+        optional(view.next_retry_ms.map(|ms| ms as i64)),
+        optional(counts.digest.map(|d| d.iter().map(|b| format!("{b:02x}")).collect::<String>())),
+    ];
+    Ok(Page::whole(vec![row], after))
+}
+
+const UNJOINED: &str =
+    "the keys beside the database are missing: changes are captured and not sealed; p2p_join(ticket) joins again";
+const NEW: &str = "no table is tracked; p2p_track('*') begins a group, p2p_join(ticket) joins one";
