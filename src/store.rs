@@ -7,6 +7,7 @@
 //! The store does not know the network, nor when it is its turn: the node's gate decides that.
 
 use p2pdb_core::cellhash::CellHasher;
+use p2pdb_core::clock::Clock;
 use p2pdb_core::id::{Digest, GroupId, Life};
 use p2pdb_core::key::{AuthorKey, Secret};
 use rusqlite::config::DbConfig;
@@ -16,18 +17,28 @@ mod apply;
 mod authors;
 pub(crate) mod define;
 mod error;
+mod flags;
+mod import;
+mod literal;
 mod log;
+mod names;
+mod orphan;
 mod receive;
 mod renumber;
 mod rows;
 mod seal;
 mod seen;
 mod tables;
+mod view;
+mod withheld;
 
-pub use error::StoreError;
-pub use log::LogEntry;
+pub use apply::Applied;
+pub use error::{Refused, StoreError};
+pub use import::{Drained, stage};
+pub use log::{Head, LogEntry};
 pub use receive::Received;
 pub use seal::Sealed;
+pub use view::{ConflictLine, Fate, Finding, KeyKind, LogLine, Status, TableLine, View};
 
 use authors::Authors;
 use tables::Tables;
@@ -53,7 +64,10 @@ pub struct Store {
     authors: Authors,
     tables: Tables,
     digest: u128,
+    /// The latest clock merged: the floor of the next local one.
+    floor: Clock,
     life: Life,
+    flags: flags::Flags,
 }
 
 const PRIVATE: &str = include_str!("../sql/private.sql");
@@ -77,9 +91,10 @@ impl Store {
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
         conn.execute_batch("PRAGMA foreign_keys=OFF; PRAGMA recursive_triggers=OFF; PRAGMA synchronous=FULL")?;
         create_private_tables(&conn)?;
+        conn.execute("INSERT OR IGNORE INTO _p2p_meta(key, value) VALUES('group', ?1)", [identity.group.0])?;
         let hasher = CellHasher::new(identity.group);
-        let (authors, tables) = (Authors::default(), Tables::default());
-        let mut store = Self { conn, identity, hasher, authors, tables, digest: 0, life: Life::default() };
+        let (authors, tables, flags) = Default::default();
+        let mut store = Self { conn, identity, hasher, authors, tables, digest: 0, floor: Clock(0), life: Life::default(), flags };
         store.reload()?;
         Ok(store)
     }
@@ -90,8 +105,12 @@ impl Store {
         if format != 1 {
             return Err(StoreError::NewerFormat(format));
         }
+        if self.meta::<[u8; 16]>("group")? != Some(self.identity.group.0) {
+            return Err(StoreError::OtherGroup);
+        }
         self.life = Life(self.meta::<[u8; 16]>("life")?.unwrap_or_default());
         self.digest = u128::from_le_bytes(self.meta::<[u8; 16]>("digest")?.unwrap_or_default());
+        self.floor = Clock(self.meta::<i64>("clock")?.unwrap_or_default() as u64);
         self.authors = Authors::load(&self.conn)?;
         self.tables = Tables::load(&self.conn)?;
         Ok(())
@@ -110,10 +129,14 @@ impl Store {
     /// Runs `work` in one write transaction. If it fails, nothing of it remains, in the file or in the caches.
     fn write<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
-        let before = self.digest;
+        self.flags.reset();
+        let before = (self.digest, self.floor);
         let outcome = work(self).and_then(|value| {
-            if self.digest != before {
+            if self.digest != before.0 {
                 self.set_meta("digest", self.digest.to_le_bytes())?;
+            }
+            if self.floor != before.1 {
+                self.set_meta("clock", self.floor.0 as i64)?;
             }
             self.authors.save(&self.conn)?;
             self.conn.execute_batch("COMMIT")?;
@@ -146,6 +169,17 @@ impl Store {
     /// The life of this store's arrival order.
     pub fn life(&self) -> Life {
         self.life
+    }
+}
+
+/// For the tests of this package alone.
+#[doc(hidden)]
+pub mod testing {
+    use super::{Connection, StoreError, define};
+
+    /// Begins to track a table, on the user's connection.
+    pub fn track(conn: &Connection, table: &str) -> Result<(), StoreError> {
+        define::track(conn, table).map(drop)
     }
 }
 

@@ -49,3 +49,10 @@ pub const CREDIT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Milliseconds that an entry's clock may run ahead of ours before its effect is quarantined.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 10 * 60 * 1000;
+
+/// Entries in one page of the log as it is read for the surface: 64 of the largest are 16 MiB.
+pub const LOG_PAGE_MAX: usize = 64;
+
+/// Bytes of imported entries that wait for ones before them: an import in the worst order of a log of this size still
+/// passes, and a log of gaps can't fill the disk.
+pub const STAGED_BYTES_MAX: u64 = 256 * 1024 * 1024;
