@@ -52,10 +52,13 @@ impl Authors {
         let mut authors = Self::default();
         let mut seen = Vec::new();
         let mut statement =
-            conn.prepare("SELECT id, key, held, head, applied, clock, seen FROM _p2p_author ORDER BY n")?;
+            conn.prepare("SELECT id, key, held, head, applied, clock, seen, n FROM _p2p_author ORDER BY n")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             seen.push(row.get::<_, Vec<u8>>(6)?);
+            if row.get::<_, i64>(7)? != authors.all.len() as i64 + 1 {
+                return Err(Malformed::Rule("a gap in the author numbers").into());
+            }
             let id = AuthorId(row.get(0)?);
             authors.numbers.insert(id, authors.all.len() as u32 + 1);
             authors.all.push(Author {
@@ -129,6 +132,15 @@ impl Authors {
         let (head, seen) = (EntryId::default(), BTreeMap::new());
         self.all.push(Author { id, key, held: seq, head, clock, applied: seq, seen, is_changed: true });
         &mut self.all[at]
+    }
+
+    /// Gives back the number of the author that was added last, if no entry of it came: only numbers that are stored may
+    /// stay taken, or those after them mean others once the file is read again.
+    pub(super) fn take_back(&mut self, id: &AuthorId) {
+        if self.all.last().is_some_and(|a| a.id == *id && a.held.0 == 0) {
+            self.all.pop();
+            self.numbers.remove(id);
+        }
     }
 
     pub(super) fn number_of(&self, id: &AuthorId) -> i64 {

@@ -113,6 +113,7 @@ impl Store {
             author.seen = seen;
             author.seen.insert(own, author.held);
         }
+        self.authors.take_back(&own);
         if is_announced {
             self.tables = Tables::load(&self.conn)?;
         }
