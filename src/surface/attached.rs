@@ -81,6 +81,9 @@ impl Attached {
 
     /// Runs `ask` on the node while the gate passes this connection by.
     pub(super) fn ask<T>(&self, ask: impl FnOnce(&Node) -> Result<T, NodeError>) -> Result<T, String> {
+        if is_forked() {
+            return Err(NodeError::Forked.to_string());
+        }
         let Some(lent) = self.lend() else {
             return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
         };

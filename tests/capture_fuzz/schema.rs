@@ -81,7 +81,8 @@ fn key(r: &mut Random, kind: &str) -> (Vec<Column>, &'static str, &'static str) 
         "realpk" => (vec![column("k", "REAL", &format!("{not_null} PRIMARY KEY"))], "", ""),
         "comp" => (vec![column("k1", "TEXT", not_null), column("k2", "INT", not_null)], "PRIMARY KEY(k2, k1)", ""),
         "wr" => {
-            (vec![column("k", r.of(&["TEXT", "INTEGER", ""]), &format!("PRIMARY KEY{conflict}"))], "", "WITHOUT ROWID")
+            let declared = r.of(&["TEXT", "INTEGER", ""]);
+            (vec![column("k", declared, &format!("PRIMARY KEY{conflict}"))], "", "WITHOUT ROWID")
         }
         "wrcomp" => (
             vec![column("k1", "TEXT", "COLLATE NOCASE"), column("k2", "INT", "")],

@@ -385,7 +385,7 @@ impl Session {
             }
             Message::Have(_) => Ok(None),
             _ if self.phase == Phase::State => Ok(Some(Reason::Rule("STATE must come first"))),
-            Message::Want(want) => self.on_want(want, log),
+            Message::Want(want) => self.on_want(want, now_ms, log, out),
             Message::Entries(entries) => Ok(self.on_entries(&entries, out)),
             Message::Ack(ack) => Ok(self.on_ack(ack)),
             Message::Digest(summary) => self.on_digest(summary, now_ms, log, out),

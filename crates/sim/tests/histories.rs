@@ -1,5 +1,7 @@
 //! Short histories that the simulator once found, each told whole.
 
+#![allow(clippy::unwrap_used)]
+
 use p2pdb_core::cellhash::CellHasher;
 use p2pdb_core::id::{GroupId, Life};
 use p2pdb_core::key::{AuthorKey, Secret};

@@ -3,14 +3,15 @@
 //!
 //! SQLite tells when a statement starts, before it takes a snapshot, and when it ends, through the connection's trace
 //! callback. A statement that starts while the node is writing waits in the callback; the node does not begin while one
-//! runs. That costs a statement about a tenth of a microsecond, and is used only where there is no mutex. A host that sets a
-//! trace callback of its own takes ours away: then only its transactions are seen, not its statements.
+//! runs. It is used only where there is no mutex. SQLite keeps one trace callback a connection: a host that sets one of its own
+//! takes ours away, and then only its transactions are seen, not its statements; one that it had set before is gone.
 
 use rusqlite::ffi;
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Db;
+use crate::node::is_forked;
 use crate::surface::guard::guard;
 
 #[derive(Debug, Default)]
@@ -76,6 +77,10 @@ impl Turnstile {
 
 /// SQLite's trace callback.
 unsafe extern "C" fn traced(event: c_uint, context: *mut c_void, statement: *mut c_void, _: *mut c_void) -> c_int {
+    if is_forked() {
+        // The node is in the parent, and may have been inside when this process was made.
+        return 0;
+    }
     // SAFETY: `context` is the turnstile that `install` gave, alive while the callback is set.
     let turnstile = unsafe { &*context.cast::<Turnstile>() };
     let done = guard(|| {

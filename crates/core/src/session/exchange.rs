@@ -3,7 +3,7 @@
 use super::{Batch, Outcome, Output, Pending, Phase, Reason, Session, Told, summary};
 use crate::codec::Reader;
 use crate::entry::Header;
-use crate::id::{AuthorId, Seq};
+use crate::id::{AuthorId, Life, Seq};
 use crate::limit;
 use crate::log::{Head, Log, frontier_root};
 use crate::message::{Ack, Entries, Message, State, Summary, Tip, Want};
@@ -147,10 +147,25 @@ impl Session {
         }
         self.peer.is_unknown();
         match state.cursor {
-            Some((life, n)) if life == log.life() && n <= log.last_arrival()? => self.outgoing.start_arrivals(n),
-            // A number that we never gave: one of the two files is older than the other thinks. Ask for the frontier.
-            Some(_) if self.reopened_ms.is_none() => self.reopen(now_ms, log, out)?,
-            Some(_) | None => {}
+            Some((life, n)) => self.start_after(life, n, now_ms, log, out),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on after an arrival. A number that we never gave tells that our file is older than the peer thinks: then the
+    /// frontier is asked for.
+    fn start_after<L: Log>(
+        &mut self,
+        life: Life,
+        n: u64,
+        now_ms: u64,
+        log: &L,
+        out: &mut Vec<Output>,
+    ) -> Result<(), L::Error> {
+        if life == log.life() && n <= log.last_arrival()? {
+            self.outgoing.start_arrivals(n);
+        } else if self.reopened_ms.is_none() {
+            self.reopen(now_ms, log, out)?;
         }
         Ok(())
     }
@@ -185,14 +200,19 @@ impl Session {
 
     // ---- WANT
 
-    pub(super) fn on_want<L: Log>(&mut self, want: Want, log: &L) -> Answer<L::Error> {
+    pub(super) fn on_want<L: Log>(
+        &mut self,
+        want: Want,
+        now_ms: u64,
+        log: &L,
+        out: &mut Vec<Output>,
+    ) -> Answer<L::Error> {
         // Where both sides reopened at once the same is asked for twice.
         if !self.outgoing.is_waiting() {
             return Ok(None);
         }
         match want {
-            Want::After(life, n) if life == log.life() && n <= log.last_arrival()? => self.outgoing.start_arrivals(n),
-            Want::After(..) => return Ok(Some(Reason::Rule("WANT names an arrival that was never there"))),
+            Want::After(life, n) => self.start_after(life, n, now_ms, log, out)?,
             Want::Page { tips, is_last } => {
                 let frontier = log.frontier()?;
                 if let Some((author, seq)) = fork(&frontier, tips.iter()) {
