@@ -17,7 +17,7 @@ mod tables;
 mod wal;
 
 pub use attached::Attached;
-pub use hosts::Db;
+pub use hosts::{Db, DbName, set_db_name};
 
 /// Makes functions and tables known to a host connection, and starts the node if its database has joined a group.
 ///

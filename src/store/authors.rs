@@ -49,7 +49,7 @@ impl AuthorNumbers for Authors {
     }
 }
 
-const LOAD: &str = "SELECT id, key, held, head, applied, clock, seen,
+const LOAD: &str = "SELECT id, key, held, head, applied, clock, seen, n,
     (SELECT seq FROM _p2p_entry e WHERE e.author = a.n AND e.seq > a.applied AND NOT continues ORDER BY seq LIMIT 1)
     FROM _p2p_author a ORDER BY n";
 
@@ -61,6 +61,9 @@ impl Authors {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             seen.push(row.get::<_, Vec<u8>>(6)?);
+            if row.get::<_, i64>(7)? != authors.all.len() as i64 + 1 {
+                return Err(Malformed::Rule("a gap in the author numbers").into());
+            }
             let id = AuthorId(row.get(0)?);
             authors.numbers.insert(id, authors.all.len() as u32 + 1);
             authors.all.push(Author {
@@ -70,7 +73,7 @@ impl Authors {
                 head: EntryId(row.get(3)?),
                 applied: Seq(row.get::<_, i64>(4)? as u64),
                 clock: Clock(row.get::<_, i64>(5)? as u64),
-                next_end: row.get::<_, Option<i64>>(7)?.map(|seq| Seq(seq as u64)),
+                next_end: row.get::<_, Option<i64>>(8)?.map(|seq| Seq(seq as u64)),
                 seen: BTreeMap::new(),
                 is_changed: false,
             });
@@ -135,6 +138,15 @@ impl Authors {
         let (head, seen) = (EntryId::default(), BTreeMap::new());
         self.all.push(Author { id, key, held: seq, head, clock, applied: seq, next_end: None, seen, is_changed: true });
         &mut self.all[at]
+    }
+
+    /// Gives back the number of the author that was added last, if no entry of it came: only numbers that are stored may
+    /// stay taken, or those after them mean others once the file is read again.
+    pub(super) fn take_back(&mut self, id: &AuthorId) {
+        if self.all.last().is_some_and(|a| a.id == *id && a.held.0 == 0) {
+            self.all.pop();
+            self.numbers.remove(id);
+        }
     }
 
     pub(super) fn number_of(&self, id: &AuthorId) -> i64 {

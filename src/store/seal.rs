@@ -109,6 +109,7 @@ impl Store {
             author.seen.insert(own, seq);
             self.floor = self.floor.max(clock);
         }
+        self.authors.take_back(&own);
         Ok(sealed)
     }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::Value;
-use rusqlite::{Connection, Error};
+use rusqlite::{Connection, Error, ffi};
 use std::sync::Arc;
 
 use super::attached::Attached;
@@ -100,7 +100,12 @@ fn run(action: &Action, attached: &Attached, ctx: &Context<'_>) -> rusqlite::Res
     // SAFETY: the connection is only used during this call, on the thread that makes it.
     let conn = unsafe { ctx.get_connection()? };
     let call = Call { attached, conn: &conn, args: &args };
-    (action.run)(&call).map_err(|why| Error::UserFunctionError(format!("{}: {why}", action.name).into()))
+    // What we insert into private tables is none of the host's business.
+    let last = conn.last_insert_rowid();
+    let outcome = (action.run)(&call);
+    // SAFETY: the handle is this connection's, in a call that it makes.
+    unsafe { ffi::sqlite3_set_last_insert_rowid(conn.handle(), last) };
+    outcome.map_err(|why| Error::UserFunctionError(format!("{}: {why}", action.name).into()))
 }
 
 fn debug(call: &Call<'_>) -> Outcome {

@@ -27,11 +27,11 @@ impl Attached {
 
     /// Lists the connection in the gate, and attaches to the node where there is one to be.
     pub(super) fn begin(&self, conn: &Connection) {
-        let Some(file) = &self.file else { return };
         if is_forked() {
             return;
         }
-        hosts::enter(self.db, file);
+        hosts::enter(self.db, self.file.as_deref());
+        let Some(file) = &self.file else { return };
         let sidecar = match Sidecar::load(file) {
             Ok(Some(sidecar)) => sidecar,
             Ok(None) => return,
@@ -51,7 +51,7 @@ impl Attached {
         let Some(file) = &self.file else { return Ok(()) };
         let mut node = self.lock_node();
         if node.is_none() {
-            hosts::enter(self.db, file);
+            hosts::enter(self.db, Some(file));
             *node = Some(Node::attach(file, Arc::new(HostGate(file.clone())))?);
         }
         Ok(())
@@ -59,7 +59,7 @@ impl Attached {
 
     /// The connection is closing.
     pub(super) fn end(&self) {
-        if self.file.is_none() || is_forked() {
+        if is_forked() {
             return;
         }
         // Off the list first: the node must not wait for the mutex that this thread holds.
