@@ -30,6 +30,8 @@ use links::Links;
 const LOOK_MS: u64 = 1_000;
 /// Milliseconds to the looks after the one that follows a ring.
 const RELOOK_MS: [u64; 5] = [1, 2, 4, 8, 16];
+/// Milliseconds without work after which the store's cache is given back to the host.
+const REST_MS: u64 = 2_000;
 /// Milliseconds between two tries to become the one that runs the node.
 const LEADER_MS: u64 = 1_000;
 /// Milliseconds between two looks at what another process's node did, while somebody waits for it.
@@ -51,6 +53,8 @@ struct Open {
     is_first_seal: bool,
     /// The last arrival number that the sessions were told of.
     told: u64,
+    /// When something was last written, until the memory for it is given back.
+    worked_ms: Option<u64>,
 }
 
 /// One database.
@@ -232,6 +236,7 @@ impl Replica {
             must_apply: true,
             is_first_seal: true,
             told,
+            worked_ms: None,
         });
         for address in peers {
             self.links.dialer.add(&address, super::dialer::Origin::User, tools.now.mono_ms);
@@ -271,7 +276,13 @@ impl Replica {
         self.next_look_ms = now.mono_ms + self.looks.next().unwrap_or(LOOK_MS);
         let version = open.store.connection().query_row("PRAGMA data_version", [], |row| row.get(0));
         match version {
-            Ok(version) if version == open.data_version => {}
+            Ok(version) if version == open.data_version => {
+                if open.worked_ms.take_if(|at| now.mono_ms.saturating_sub(*at) > REST_MS).is_some()
+                    && let Err(why) = open.store.rest()
+                {
+                    tracing::debug!(%why, "the cache stays");
+                }
+            }
             Ok(version) => {
                 open.data_version = version;
                 open.is_dirty = true;
