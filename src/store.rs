@@ -30,6 +30,7 @@ mod seal;
 mod seen;
 mod tables;
 mod view;
+mod waiting;
 mod withheld;
 
 pub use apply::Applied;
@@ -70,6 +71,9 @@ pub struct Store {
     flags: flags::Flags,
 }
 
+/// Page cache of a store at work; [`Store::rest`] gives it back.
+const CACHE_KIB: i64 = 16 * 1024;
+
 const PRIVATE: &str = include_str!("../sql/private.sql");
 
 /// Makes the private tables where they are not there yet. Safe to call on any connection, inside a transaction or not.
@@ -90,6 +94,8 @@ impl Store {
     pub fn open(conn: Connection, identity: Identity) -> Result<Self, StoreError> {
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
         conn.execute_batch("PRAGMA foreign_keys=OFF; PRAGMA recursive_triggers=OFF; PRAGMA synchronous=FULL")?;
+        // A batch touches pages all over three trees: with SQLite's own 2 MB most of the time goes into reading them again.
+        conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
         create_private_tables(&conn)?;
         conn.execute("INSERT OR IGNORE INTO _p2p_meta(key, value) VALUES('group', ?1)", [identity.group.0])?;
         let hasher = CellHasher::new(identity.group);
@@ -149,6 +155,14 @@ impl Store {
             self.reload()?;
         }
         outcome
+    }
+
+    /// Gives back memory that only work needs; to be called when there is none for a while.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn rest(&self) -> Result<(), StoreError> {
+        Ok(self.conn.execute_batch("PRAGMA shrink_memory")?)
     }
 
     /// The connection, for reading.
