@@ -20,7 +20,7 @@ while not select.select([sys.stdin], [], [], 0.002)[0]:
         c.execute("INSERT INTO sale(item, qty) VALUES('fed', ?)", (sent,))
         sent += 1
 print(sent, time.monotonic() - start, flush=True)
-sys.stdin.readline()
+equal([sys.stdin.readline(), sys.stdin.readline()], ["stop\\n", "end\\n"])
 c.close()
 """
 
