@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::attached::Attached;
 use super::{ids, membership, memory, tables};
 use crate::node::config;
+use crate::store::View;
 
 /// Milliseconds that `p2p_sync()` and `p2p_wait()` wait where no time is given.
 const WAIT_MS: u64 = 5_000;
@@ -173,6 +174,10 @@ fn wait(call: &Call<'_>) -> Outcome {
 }
 
 fn verify(call: &Call<'_>) -> Outcome {
-    let findings = crate::store::verify(call.conn).map_err(|e| e.to_string())?;
-    Ok(Value::Text(if findings.is_empty() { "ok".to_owned() } else { findings.join("\n") }))
+    let Some(mut view) = View::open(call.conn).map_err(|e| e.to_string())? else {
+        return Err("no table is tracked; there is nothing to verify".into());
+    };
+    let findings = view.verify().map_err(|e| e.to_string())?;
+    let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    Ok(Value::Text(if lines.is_empty() { "ok".to_owned() } else { lines.join("\n") }))
 }
