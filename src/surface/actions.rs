@@ -6,7 +6,7 @@ use rusqlite::{Connection, Error, ffi};
 use std::sync::Arc;
 
 use super::attached::Attached;
-use super::{ids, membership, memory};
+use super::{ids, membership, memory, tables};
 use crate::node::config;
 use crate::store::View;
 
@@ -99,6 +99,9 @@ fn run(action: &Action, attached: &Attached, ctx: &Context<'_>) -> rusqlite::Res
     let args: Vec<Value> = (0..ctx.len()).map(|at| ctx.get(at)).collect::<rusqlite::Result<_>>()?;
     // SAFETY: the connection is only used during this call, on the thread that makes it.
     let conn = unsafe { ctx.get_connection()? };
+    if attached.is_over() {
+        tables::connect(&conn)?;
+    }
     let call = Call { attached, conn: &conn, args: &args };
     // What we insert into private tables is none of the host's business.
     let last = conn.last_insert_rowid();
