@@ -32,6 +32,7 @@ mod seen;
 mod tables;
 mod tend;
 mod view;
+mod waiting;
 mod withheld;
 
 pub use apply::Applied;
