@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS _p2p_author(
   n INTEGER PRIMARY KEY,
   id BLOB NOT NULL UNIQUE CHECK(length(id) = 16),
   key BLOB NOT NULL CHECK(length(key) = 32),
-  held INTEGER NOT NULL CHECK(held > 0),
+  held INTEGER NOT NULL CHECK(held >= 0),
   head BLOB NOT NULL CHECK(length(head) = 32),    -- id of the entry at `held`
   applied INTEGER NOT NULL CHECK(applied BETWEEN 0 AND held),
   clock INTEGER NOT NULL,                         -- of the entry at `held`
@@ -80,14 +80,33 @@ CREATE TABLE IF NOT EXISTS _p2p_moved(
 -- Rows that show a derived id which nobody settled yet.
 CREATE TABLE IF NOT EXISTS _p2p_claim(
   t INTEGER NOT NULL, shown INTEGER NOT NULL, claimed INTEGER NOT NULL,
+  probes INTEGER NOT NULL DEFAULT 0,              -- 1: it would rather show an earlier derived id, which is taken
   PRIMARY KEY(t, shown)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _p2p_claim_id ON _p2p_claim(t, claimed);
+CREATE INDEX IF NOT EXISTS _p2p_claim_probes ON _p2p_claim(t, shown) WHERE probes;
 
 -- Rows that the table does not show as merged, and why.
 CREATE TABLE IF NOT EXISTS _p2p_stuck(
   t INTEGER NOT NULL, name NOT NULL, reason TEXT NOT NULL,
+  waits INTEGER NOT NULL DEFAULT 0,               -- 1: for a row that it refers to
   PRIMARY KEY(t, name)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _p2p_stuck_waits ON _p2p_stuck(t, name) WHERE waits;
+
+-- Plain values in columns for references, of visible rows: whoever inserts the row that one means makes it a reference.
+CREATE TABLE IF NOT EXISTS _p2p_literal(
+  t INTEGER NOT NULL, name NOT NULL, col INTEGER NOT NULL,
+  parent INTEGER NOT NULL,                        -- the table that the column refers to
+  value NOT NULL,
+  PRIMARY KEY(t, name, col)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _p2p_literal_value ON _p2p_literal(parent, value);
+
+-- While a local atomic group is open: names of rows whose key another row, or none, has now.
+CREATE TABLE IF NOT EXISTS _p2p_before(
+  t INTEGER NOT NULL, key NOT NULL, name BLOB NOT NULL,
+  PRIMARY KEY(t, key, name)
 ) WITHOUT ROWID;
 
 -- Values that lost a merge and that nobody who had seen them replaced.
@@ -101,14 +120,15 @@ CREATE TABLE IF NOT EXISTS _p2p_conflict(
   clock INTEGER NOT NULL, author INTEGER NOT NULL, seq INTEGER NOT NULL, op INTEGER NOT NULL,
   by_clock INTEGER NOT NULL, by_author INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS _p2p_conflict_row ON _p2p_conflict(t, name);
+CREATE UNIQUE INDEX IF NOT EXISTS _p2p_conflict_row ON _p2p_conflict(t, name, col, author, seq, op);
 
 -- Imported entries that wait for one before them in their author's chain, or for the node.
 CREATE TABLE IF NOT EXISTS _p2p_staged(
   hash BLOB PRIMARY KEY CHECK(length(hash) = 32),
   author BLOB NOT NULL, seq INTEGER NOT NULL,
   entry BLOB NOT NULL
-) WITHOUT ROWID;
+);
+CREATE INDEX IF NOT EXISTS _p2p_staged_seq ON _p2p_staged(author, seq);
 
 -- Entries with operations on a table that can't be built here yet: they are merged when it is.
 CREATE TABLE IF NOT EXISTS _p2p_withheld(

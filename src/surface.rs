@@ -8,6 +8,7 @@ use rusqlite::Connection;
 
 mod actions;
 mod attached;
+mod fork;
 pub mod guard;
 mod hosts;
 mod ids;
@@ -18,7 +19,7 @@ mod tables;
 mod wal;
 
 pub use attached::Attached;
-pub use hosts::Db;
+pub use hosts::{Db, DbName, set_db_name};
 pub use open::open;
 
 /// Makes functions and tables known to a host connection, and starts the node if its database has joined a group.

@@ -160,7 +160,7 @@ impl Replica {
     fn take(&mut self, other: &Self) {
         let entries = other.store.arrivals_after(0, usize::MAX).unwrap();
         let batch: Vec<&[u8]> = entries.iter().map(|e| e.bytes.as_slice()).collect();
-        self.store.receive(&batch, 1 << 41).unwrap();
+        self.store.receive(&batch, None, 1 << 41, || true).unwrap();
     }
 
     fn listed(&self) -> Vec<(String, i64, String)> {
@@ -234,6 +234,10 @@ fn an_equal_table_of_the_same_name_is_the_same_table() {
     define::track_all(&a.user).unwrap();
     a.seal(1000);
     b.take(&a);
+    let listed = b.listed();
+    assert!(listed[0].1 == 3 && listed[0].2.contains("holds rows here"), "not before its user said so: {listed:?}");
+    define::set_existing(&b.user, true).unwrap();
+    assert_eq!(define::retry_parked(&b.user).unwrap(), ["t"]);
     b.seal(2000);
     b.take(&a);
     a.take(&b);

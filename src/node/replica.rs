@@ -30,6 +30,8 @@ use links::Links;
 const LOOK_MS: u64 = 1_000;
 /// Milliseconds to the looks after the one that follows a ring.
 const RELOOK_MS: [u64; 5] = [1, 2, 4, 8, 16];
+/// Milliseconds without work after which the store's cache is given back to the host.
+const REST_MS: u64 = 2_000;
 /// Milliseconds between two tries to become the one that runs the node.
 const LEADER_MS: u64 = 1_000;
 /// Milliseconds between two looks at what another process's node did, while somebody waits for it.
@@ -45,10 +47,14 @@ struct Open {
     data_version: i64,
     /// May there be something to seal?
     is_dirty: bool,
+    /// Are there stored entries that could be merged now?
+    must_apply: bool,
     /// Is this the first seal since the file was opened? Its changes may be old.
     is_first_seal: bool,
     /// The last arrival number that the sessions were told of.
     told: u64,
+    /// When something was last written, until the memory for it is given back.
+    worked_ms: Option<u64>,
 }
 
 /// One database.
@@ -127,7 +133,7 @@ impl Replica {
         self.take_requests(tools);
         let now = tools.now.mono_ms;
         if self.ensure_open(tools) {
-            self.look(now);
+            self.look(tools.now);
             self.work(tools);
             self.stream(tools);
             self.dial(tools);
@@ -139,7 +145,7 @@ impl Replica {
     }
 
     fn next_turn_ms(&self, now_ms: u64) -> u64 {
-        let has_work = self.open.as_ref().is_some_and(|o| o.is_dirty) || self.links.has_batches();
+        let has_work = self.open.as_ref().is_some_and(|o| o.is_dirty || o.must_apply) || self.links.has_batches();
         let gate = if has_work { Some(self.trouble.gate_ms.max(now_ms)) } else { None };
         let deadline = self.asked.iter().filter_map(|a| a.deadline_ms).min();
         let dial = self.links.dialer.next_ms().filter(|_| self.open.is_some());
@@ -222,7 +228,16 @@ impl Replica {
         self.watch(tools);
         let peers = sidecar.peers.clone();
         let told = store.last_arrival().map_err(|e| e.to_string())?;
-        self.open = Some(Open { store, sidecar, data_version: -1, is_dirty: true, is_first_seal: true, told });
+        self.open = Some(Open {
+            store,
+            sidecar,
+            data_version: -1,
+            is_dirty: true,
+            must_apply: true,
+            is_first_seal: true,
+            told,
+            worked_ms: None,
+        });
         for address in peers {
             self.links.dialer.add(&address, super::dialer::Origin::User, tools.now.mono_ms);
         }
@@ -256,18 +271,28 @@ impl Replica {
     }
 
     /// Was something committed?
-    fn look(&mut self, now_ms: u64) {
+    fn look(&mut self, now: Now) {
         let Some(open) = &mut self.open else { return };
-        self.next_look_ms = now_ms + self.looks.next().unwrap_or(LOOK_MS);
+        self.next_look_ms = now.mono_ms + self.looks.next().unwrap_or(LOOK_MS);
         let version = open.store.connection().query_row("PRAGMA data_version", [], |row| row.get(0));
         match version {
-            Ok(version) if version == open.data_version => {}
+            Ok(version) if version == open.data_version => {
+                if open.worked_ms.take_if(|at| now.mono_ms.saturating_sub(*at) > REST_MS).is_some()
+                    && let Err(why) = open.store.rest()
+                {
+                    tracing::debug!(%why, "the cache stays");
+                }
+            }
             Ok(version) => {
                 open.data_version = version;
                 open.is_dirty = true;
             }
             // A host that locks the file for itself: the next look may be luckier.
             Err(why) => tracing::debug!(%why, "data_version can't be read"),
+        }
+        match open.store.quarantined_until() {
+            Ok(until) => open.must_apply |= until.is_some_and(|until| until <= now.wall_ms),
+            Err(why) => tracing::debug!(%why, "what is quarantined can't be read"),
         }
     }
 

@@ -3,117 +3,123 @@
 //! An entry is merged once everything it had seen is: its author's entry before it, and its deps. A whole
 //! atomic group is merged in one transaction or not at all. Entries from a clock too far ahead wait until time
 //! catches up; what waits is in the log all the same and is passed on to others.
+//!
+//! Nothing is merged over a change of the user that is not sealed: few are sealed in the same transaction, for many
+//! the caller is told to seal first.
 
-use p2pdb_core::body::{Body, Cell, Kind, RowOp, Section, unpack};
-use p2pdb_core::codec::Malformed;
-use p2pdb_core::entry::{Entry, Header};
-use p2pdb_core::id::{AuthorId, EntryId, Seq, TableId};
+use p2pdb_core::body::{Body, unpack};
+use p2pdb_core::clock::Clock;
+use p2pdb_core::codec::{Malformed, Reader};
+use p2pdb_core::entry::Header;
+use p2pdb_core::id::{AuthorId, EntryId, Seq};
 use p2pdb_core::limit;
 use p2pdb_core::merge::{Context, Merge};
 use p2pdb_core::record::AuthorNumbers;
-use p2pdb_core::value::Value;
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
 
-use super::rows::SqliteRows;
+use super::rows::{Shared, SqliteRows, key_of};
+use super::seal::MARKERS_INLINE_MAX;
 use super::{Store, StoreError};
 
-/// Parts of long values, until the row that they are for.
-#[derive(Default)]
-struct Parts {
-    /// Number of the first part kept.
-    first: u64,
-    kept: Vec<Vec<u8>>,
-}
+mod ops;
+mod withheld;
 
-impl Parts {
-    fn push(&mut self, bytes: &[u8]) {
-        self.kept.push(bytes.to_vec());
-    }
+use ops::Parts;
+pub(super) use ops::take_back_freed;
 
-    /// The value that starts at part number `part`.
-    fn value(&self, is_text: bool, part: u64, bytes: u64) -> Result<Value, Malformed> {
-        let from = part.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        let parts =
-            from.and_then(|at| self.kept.get(at..)).ok_or(Malformed::Rule("a long value's parts are missing"))?;
-        let mut value = Vec::new();
-        for part in parts {
-            if value.len() as u64 >= bytes {
-                break;
-            }
-            value.extend_from_slice(part);
-        }
-        if value.len() as u64 != bytes {
-            return Err(Malformed::Rule("a long value's parts do not have its length"));
-        }
-        Ok(if is_text { Value::Text(value) } else { Value::Blob(value) })
-    }
-
-    /// Parts stand right before the row that uses them: after it they are done with.
-    fn clear(&mut self) {
-        self.first += self.kept.len() as u64;
-        self.kept.clear();
-    }
+/// What an apply did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Entries merged.
+    pub entries: usize,
+    /// Time ran out: there is more that could be merged now.
+    pub is_partial: bool,
+    /// Many changes of the user wait to be sealed: nothing is merged before [`Store::seal`] is done with them.
+    pub needs_seal: bool,
 }
 
 impl Store {
-    /// Are there changes of the user that are not sealed yet?
-    pub(super) fn has_markers(&self) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS(SELECT 1 FROM _p2p_mark)";
-        let found = self.conn.prepare_cached(sql).and_then(|mut s| s.query_row([], |row| row.get(0)));
-        Ok(found.unwrap_or(false))
+    /// Merges what is stored and ready, whole groups at a time while `has_time` says so.
+    ///
+    /// # Errors
+    /// SQLite's; nothing is changed then.
+    pub fn apply(&mut self, now_ms: u64, mut has_time: impl FnMut() -> bool) -> Result<Applied, StoreError> {
+        self.write(|store| store.apply_in(now_ms, &mut has_time))
     }
 
-    /// Merges all stored entries that can be. Returns how many. Inside a write transaction, with no markers pending.
-    pub(super) fn apply_ready(&mut self, now_ms: u64) -> Result<usize, StoreError> {
-        let mut applied = 0;
-        loop {
-            let waiting: Vec<_> = self.authors.iter().filter(|a| a.applied < a.held).map(|a| a.id).collect();
-            let mut progress = 0;
+    /// The same inside a write transaction.
+    pub(super) fn apply_in(&mut self, now_ms: u64, has_time: &mut dyn FnMut() -> bool) -> Result<Applied, StoreError> {
+        let pending = super::seal::pending(&self.conn)?;
+        if pending > MARKERS_INLINE_MAX {
+            return Ok(Applied { needs_seal: true, ..Applied::default() });
+        }
+        self.refresh_tables()?;
+        if pending > 0 || self.is_group_open()? {
+            self.seal_in(now_ms, &mut || true)?;
+        }
+        self.apply_known_tables()?;
+        let mut applied = Applied::default();
+        while !applied.is_partial {
+            let waiting: Vec<_> = self.authors.iter().filter(|a| a.next_end.is_some()).map(|a| a.id).collect();
+            let before = applied.entries;
             for author in waiting {
-                while let Some(group) = self.next_group(&author, now_ms)? {
-                    progress += group.len();
-                    self.apply_group(&author, &group)?;
+                self.apply_author(&author, now_ms, has_time, &mut applied)?;
+                if applied.is_partial {
+                    break;
                 }
             }
-            if progress == 0 {
+            if applied.entries == before {
                 break;
             }
-            applied += progress;
         }
-        if applied > 0 {
-            self.retry_stuck()?;
-        }
+        self.retry_stuck(applied.entries > 0)?;
         Ok(applied)
     }
 
-    /// The numbers of the author's next atomic group, if it can be merged now.
-    fn next_group(&self, author: &AuthorId, now_ms: u64) -> Result<Option<Vec<Seq>>, StoreError> {
+    fn apply_author(
+        &mut self,
+        author: &AuthorId,
+        now_ms: u64,
+        has_time: &mut dyn FnMut() -> bool,
+        applied: &mut Applied,
+    ) -> Result<(), StoreError> {
+        while let Some(last) = self.next_group(author, now_ms)? {
+            if applied.entries > 0 && !has_time() {
+                applied.is_partial = true;
+                return Ok(());
+            }
+            applied.entries += self.apply_group(author, last)?;
+        }
+        Ok(())
+    }
+
+    /// The end of the author's next atomic group, if it can be merged now.
+    fn next_group(&self, author: &AuthorId, now_ms: u64) -> Result<Option<Seq>, StoreError> {
         let Some(a) = self.authors.get(author) else { return Ok(None) };
-        if a.applied == a.held {
+        let Some(last) = a.next_end else { return Ok(None) };
+        // Clocks grow along a chain: the last one of the group is its latest.
+        let sql = "SELECT clock FROM _p2p_entry WHERE author = ?1 AND seq = ?2";
+        let params = params![self.authors.number_of(author), last.0 as i64];
+        let clock: i64 = self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;
+        if is_ahead(Clock(clock as u64), now_ms) {
             return Ok(None);
         }
-        let sql = "SELECT seq FROM _p2p_entry WHERE author = ?1 AND seq > ?2 AND NOT continues ORDER BY seq LIMIT 1";
-        let params = params![self.authors.number_of(author), a.applied.0 as i64];
-        let last: Option<i64> = self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?;
-        let Some(last) = last else { return Ok(None) };
-        let group: Vec<_> = (a.applied.0 + 1..=last as u64).map(Seq).collect();
-        for seq in &group {
-            let header = self.header(author, *seq)?;
-            if header.clock.ms() > now_ms.saturating_add(limit::CLOCK_AHEAD_MS_MAX)
-                || !self.are_applied(&header.deps)?
-            {
+        for seq in (a.applied.0 + 1..=last.0).map(Seq) {
+            if !self.are_applied(&self.header(author, seq)?.deps)? {
                 return Ok(None);
             }
         }
-        Ok(Some(group))
+        Ok(Some(last))
     }
 
     fn header(&self, author: &AuthorId, seq: Seq) -> Result<Header, StoreError> {
         let sql = "SELECT header FROM _p2p_entry WHERE author = ?1 AND seq = ?2";
         let params = params![self.authors.number_of(author), seq.0 as i64];
-        let bytes: Vec<u8> = self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;
-        Ok(Header::read(&mut p2pdb_core::codec::Reader::new(&bytes))?)
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        let row = rows.next()?.ok_or(MISSING)?;
+        Ok(Header::read(&mut Reader::new(row.get_ref(0)?.as_blob()?))?)
     }
 
     fn are_applied(&self, deps: &[EntryId]) -> Result<bool, StoreError> {
@@ -133,147 +139,96 @@ impl Store {
         Ok(found.and_then(|(author, seq)| Some((self.authors.author(author)?, seq))))
     }
 
-    fn apply_group(&mut self, author: &AuthorId, group: &[Seq]) -> Result<(), StoreError> {
+    fn apply_group(&mut self, author: &AuthorId, last: Seq) -> Result<usize, StoreError> {
         let mut parts = Parts::default();
-        for seq in group {
-            let stored = self.entry(author, *seq)?.ok_or(Malformed::Rule("an entry of the log is missing"))?;
-            let entry = Entry::from_bytes(&stored.bytes)?;
-            let seen = self.see(&entry.header)?;
-            self.keep_seen(&entry.header, &seen)?;
-            self.apply_entry(&entry, &seen, &mut parts)?;
+        let first = self.authors.get(author).map_or(Seq(1), |a| a.applied.next());
+        for seq in (first.0..=last.0).map(Seq) {
+            let (header, body) = self.stored(author, seq)?;
+            let seen = self.see(&header)?;
+            self.keep_seen(&header, &seen)?;
+            let raw = unpack(&body)?;
+            let body = Body::read(&raw, *author)?;
+            let context = Context { clock: header.clock, author: *author, seq, seen: &seen };
+            if self.apply_body(&body, context, &mut parts, None)? {
+                self.apply_known_tables()?;
+            }
+            self.floor = self.floor.max(header.clock);
             if let Some(a) = self.authors.change(author) {
-                (a.applied, a.seen) = (*seq, seen);
+                (a.applied, a.seen) = (seq, seen);
             }
+        }
+        self.find_next_end(author)?;
+        Ok((last.0 + 1 - first.0) as usize)
+    }
+
+    /// An entry's header and body.
+    fn stored(&self, author: &AuthorId, seq: Seq) -> Result<(Header, Vec<u8>), StoreError> {
+        let sql = "SELECT header, body FROM _p2p_entry WHERE author = ?1 AND seq = ?2";
+        let params = params![self.authors.number_of(author), seq.0 as i64];
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        let row = rows.next()?.ok_or(MISSING)?;
+        let header = Header::read(&mut Reader::new(row.get_ref(0)?.as_blob()?))?;
+        Ok((header, row.get(1)?))
+    }
+
+    fn find_next_end(&mut self, author: &AuthorId) -> Result<(), StoreError> {
+        let Some(a) = self.authors.get(author) else { return Ok(()) };
+        let mut next = None;
+        if a.applied < a.held {
+            let sql =
+                "SELECT seq FROM _p2p_entry WHERE author = ?1 AND seq > ?2 AND NOT continues ORDER BY seq LIMIT 1";
+            let params = params![self.authors.number_of(author), a.applied.0 as i64];
+            next = self.conn.prepare_cached(sql)?.query_row(params, |row| row.get::<_, i64>(0)).optional()?;
+        }
+        if let Some(a) = self.authors.change(author) {
+            a.next_end = next.map(|seq| Seq(seq as u64));
         }
         Ok(())
     }
 
-    fn apply_entry(
-        &mut self,
-        entry: &Entry,
-        seen: &BTreeMap<AuthorId, Seq>,
-        parts: &mut Parts,
-    ) -> Result<(), StoreError> {
-        let raw = unpack(&entry.body)?;
-        let body = Body::read(&raw, entry.header.author)?;
-        let context = Context { clock: entry.header.clock, author: entry.header.author, seq: entry.header.seq, seen };
-        let mut sections = body.sections();
-        while let Some(section) = sections.next()? {
-            match section.kind {
-                Kind::Part => parts.push(section.bytes),
-                Kind::Define => self.apply_definition(&section)?,
-                Kind::Insert | Kind::Update | Kind::Delete | Kind::Settle => {
-                    self.apply_section(section, context, parts)?
-                }
+    /// Rows that could not be shown may be now: those that waited for a row, if one came to be that may be it; those
+    /// that a constraint refused, after any change.
+    fn retry_stuck(&mut self, is_changed: bool) -> Result<(), StoreError> {
+        // Rows that came back may be what others wait for: rounds, until none does.
+        while self.flags.woke.replace(false) {
+            let Self { conn, tables, authors, hasher, digest, flags, .. } = self;
+            let shared = Shared { conn, tables, hasher, flags };
+            let showable = super::waiting::showable(shared, authors, digest)?;
+            if showable.is_empty() {
+                break;
             }
+            super::waiting::show(shared, authors, digest, showable)?;
+        }
+        if is_changed {
+            self.retry("SELECT t, name FROM _p2p_stuck WHERE NOT waits LIMIT 1000")?;
         }
         Ok(())
     }
 
-    fn apply_section(
-        &mut self,
-        mut section: Section<'_, '_>,
-        context: Context<'_>,
-        parts: &mut Parts,
-    ) -> Result<(), StoreError> {
-        let Self { conn, tables, authors, hasher, digest, .. } = self;
-        let Some(table) = tables.by_id(&section.table) else {
-            return withhold(conn, &section.table, &context);
+    fn retry(&mut self, sql: &str) -> Result<(), StoreError> {
+        let stuck: Vec<_> = {
+            let mut statement = self.conn.prepare_cached(sql)?;
+            let stuck = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, key_of(row.get_ref(1)?))))?;
+            stuck.collect::<rusqlite::Result<_>>()?
         };
-        let places: Vec<Option<usize>> =
-            section.columns.iter().map(|id| table.columns.iter().position(|c| c == id)).collect();
-        let mut rows = SqliteRows::new(conn, table, tables, authors, hasher, digest)?;
-        let mut merge = Merge { table: &table.merge, rows: &mut rows, context };
-        let mut row = RowOp::default();
-        let mut whole = Vec::new();
-        while section.next_row(&mut row)? {
-            let has_long = row.cells.iter().any(|c| matches!(c, Cell::Long { .. }));
-            if has_long {
-                whole = row.cells.iter().map(|c| join(c, parts)).collect::<Result<Vec<_>, _>>()?;
-            }
-            let cells: Vec<Cell<'_>> =
-                if has_long { whole.iter().map(Cell::from).collect() } else { std::mem::take(&mut row.cells) };
-            apply_row(&mut merge, &section, &row, &places, cells)?;
-            if has_long {
-                parts.clear();
-            }
-        }
-        Ok(())
-    }
-
-    fn apply_definition(&mut self, section: &Section<'_, '_>) -> Result<(), StoreError> {
-        super::define::build(self, section.table, &section.columns, section.bytes)
-    }
-
-    /// Rows that could not be shown may be now.
-    pub(super) fn retry_stuck(&mut self) -> Result<(), StoreError> {
-        let stuck: Vec<(i64, rusqlite::types::Value)> = {
-            let mut statement = self.conn.prepare_cached("SELECT t, name FROM _p2p_stuck LIMIT 1000")?;
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?
-        };
-        let Self { conn, tables, authors, hasher, digest, .. } = self;
+        let Self { conn, tables, authors, hasher, digest, flags, .. } = self;
+        let shared = Shared { conn, tables, hasher, flags };
         let seen = BTreeMap::new();
-        for (t, name) in stuck {
-            let Some(table) = tables.get(t) else { continue };
-            let key = match name {
-                rusqlite::types::Value::Integer(id) => p2pdb_core::merge::Key::Id(id),
-                rusqlite::types::Value::Blob(bytes) => p2pdb_core::merge::Key::Name(bytes.into()),
-                _ => continue,
-            };
-            let mut rows = SqliteRows::new(conn, table, tables, authors, hasher, digest)?;
-            let context = Context { clock: Default::default(), author: Default::default(), seq: Seq(0), seen: &seen };
+        for (t, key) in stuck {
+            let (Some(table), Some(key)) = (tables.get(t), key) else { continue };
+            let mut rows = SqliteRows::new(shared, table, authors, digest)?;
+            let context = Context { clock: Clock(0), author: AuthorId::default(), seq: Seq(0), seen: &seen };
             Merge { table: &table.merge, rows: &mut rows, context }.retry(&key)?;
+            ops::take_back_freed(shared, rows.authors, rows.digest)?;
         }
         Ok(())
     }
 }
 
-fn join(cell: &Cell<'_>, parts: &Parts) -> Result<Value, Malformed> {
-    match cell {
-        Cell::Long { is_text, part, bytes } => parts.value(*is_text, *part, *bytes),
-        cell => cell.to_value().ok_or(Malformed::Rule("a cell holds no value")),
-    }
-}
+const MISSING: Malformed = Malformed::Rule("an entry of the log is missing");
 
-/// Operations on a table that can't be built here wait in the log, and are merged when it is.
-fn withhold(conn: &rusqlite::Connection, table: &TableId, context: &Context<'_>) -> Result<(), StoreError> {
-    let sql = "INSERT OR IGNORE INTO _p2p_withheld(table_id, clock, author, seq)
-               SELECT ?1, ?2, n, ?4 FROM _p2p_author WHERE id = ?3";
-    let params = params![table.0, context.clock.0 as i64, context.author.0, context.seq.0 as i64];
-    conn.prepare_cached(sql)?.execute(params)?;
-    Ok(())
-}
-
-fn apply_row(
-    merge: &mut Merge<'_, SqliteRows<'_>>,
-    section: &Section<'_, '_>,
-    row: &RowOp<'_>,
-    places: &[Option<usize>],
-    cells: Vec<Cell<'_>>,
-) -> Result<(), StoreError> {
-    let named = || row.name.as_ref().ok_or(Malformed::Rule("an operation names no row"));
-    match section.kind {
-        Kind::Insert => {
-            let mut all = vec![Cell::Null; merge.table.columns];
-            for (cell, place) in cells.into_iter().zip(places) {
-                if let Some(place) = place {
-                    all[*place] = cell;
-                }
-            }
-            merge.insert(row.op, row.name.as_ref(), row.seen.as_deref().unwrap_or_default(), &all)
-        }
-        Kind::Update => {
-            let written = cells.into_iter().zip(places).take(section.written);
-            let written: Vec<_> = written.filter_map(|(cell, place)| Some(((*place)?, cell))).collect();
-            merge.update(row.op, named()?, row.seen.as_deref(), &written)
-        }
-        Kind::Delete => merge.delete(row.op, named()?, row.seen.as_deref(), section.is_auto),
-        Kind::Settle => {
-            let (Some(Some(column)), Some(at), Some(cell)) = (places.first(), row.at, cells.first()) else {
-                return Ok(());
-            };
-            merge.settle(row.op, named()?, *column, at, cell)
-        }
-        Kind::Define | Kind::Part => Ok(()),
-    }
+/// Is that clock too far ahead to be believed?
+pub(super) fn is_ahead(clock: Clock, now_ms: u64) -> bool {
+    clock.ms() > now_ms.saturating_add(limit::CLOCK_AHEAD_MS_MAX)
 }

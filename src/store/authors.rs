@@ -23,6 +23,8 @@ pub(super) struct Author {
     pub(super) clock: Clock,
     /// The end of its chain as merged.
     pub(super) applied: Seq,
+    /// The end of the first atomic group that is stored whole and not merged.
+    pub(super) next_end: Option<Seq>,
     /// What the entry at `applied` had seen of others.
     pub(super) seen: BTreeMap<AuthorId, Seq>,
     is_changed: bool,
@@ -47,15 +49,21 @@ impl AuthorNumbers for Authors {
     }
 }
 
+const LOAD: &str = "SELECT id, key, held, head, applied, clock, seen, n,
+    (SELECT seq FROM _p2p_entry e WHERE e.author = a.n AND e.seq > a.applied AND NOT continues ORDER BY seq LIMIT 1)
+    FROM _p2p_author a ORDER BY n";
+
 impl Authors {
     pub(super) fn load(conn: &Connection) -> Result<Self, StoreError> {
         let mut authors = Self::default();
         let mut seen = Vec::new();
-        let mut statement =
-            conn.prepare("SELECT id, key, held, head, applied, clock, seen FROM _p2p_author ORDER BY n")?;
+        let mut statement = conn.prepare(LOAD)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             seen.push(row.get::<_, Vec<u8>>(6)?);
+            if row.get::<_, i64>(7)? != authors.all.len() as i64 + 1 {
+                return Err(Malformed::Rule("a gap in the author numbers").into());
+            }
             let id = AuthorId(row.get(0)?);
             authors.numbers.insert(id, authors.all.len() as u32 + 1);
             authors.all.push(Author {
@@ -65,6 +73,7 @@ impl Authors {
                 head: EntryId(row.get(3)?),
                 applied: Seq(row.get::<_, i64>(4)? as u64),
                 clock: Clock(row.get::<_, i64>(5)? as u64),
+                next_end: row.get::<_, Option<i64>>(8)?.map(|seq| Seq(seq as u64)),
                 seen: BTreeMap::new(),
                 is_changed: false,
             });
@@ -98,7 +107,7 @@ impl Authors {
     /// Writes the authors that changed.
     pub(super) fn save(&mut self, conn: &Connection) -> Result<(), StoreError> {
         for at in 0..self.all.len() {
-            if !self.all[at].is_changed || self.all[at].held.0 == 0 {
+            if !self.all[at].is_changed {
                 continue;
             }
             let seen = self.write_seen(&self.all[at].seen);
@@ -127,8 +136,17 @@ impl Authors {
         let (at, seq, clock) = (self.all.len(), Seq(0), Clock(0));
         self.numbers.insert(id, at as u32 + 1);
         let (head, seen) = (EntryId::default(), BTreeMap::new());
-        self.all.push(Author { id, key, held: seq, head, clock, applied: seq, seen, is_changed: true });
+        self.all.push(Author { id, key, held: seq, head, clock, applied: seq, next_end: None, seen, is_changed: true });
         &mut self.all[at]
+    }
+
+    /// Gives back the number of the author that was added last, if no entry of it came: only numbers that are stored may
+    /// stay taken, or those after them mean others once the file is read again.
+    pub(super) fn take_back(&mut self, id: &AuthorId) {
+        if self.all.last().is_some_and(|a| a.id == *id && a.held.0 == 0) {
+            self.all.pop();
+            self.numbers.remove(id);
+        }
     }
 
     pub(super) fn number_of(&self, id: &AuthorId) -> i64 {

@@ -4,7 +4,7 @@ use p2pdb_core::clock::Clock;
 use p2pdb_core::entry::Entry;
 use p2pdb_core::id::{AuthorId, EntryId, Seq};
 use p2pdb_core::log::{Head, LogEntry};
-use rusqlite::{OptionalExtension, Row, Rows, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::authors::Authors;
 use super::{Store, StoreError};
@@ -99,35 +99,48 @@ impl Store {
         Ok(n.unwrap_or_default() as u64)
     }
 
-    /// Appends an entry and moves its author's head. The chain has been checked.
+    /// Appends an entry of another author and moves its head. The chain has been checked.
     pub(super) fn append(&mut self, entry: &Entry, ops: u32) -> Result<(), StoreError> {
         let h = &entry.header;
-        let mut header = Vec::with_capacity(320);
-        h.write(&mut header);
-        header.extend_from_slice(&entry.signature);
-        let sql = "INSERT INTO _p2p_entry(author, seq, hash, clock, ops, continues, header, body) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         if let (None, Some(first)) = (self.authors.get(&h.author), &h.first) {
             self.authors.add(h.author, first.key);
         }
-        let number = self.authors.number_of(&h.author);
-        self.conn.prepare_cached(sql)?.execute(params![
-            number,
-            h.seq.0 as i64,
-            entry.id.0,
-            h.clock.0 as i64,
-            ops,
-            h.continues,
-            header,
-            entry.body
-        ])?;
+        insert(&self.conn, self.authors.number_of(&h.author), entry, ops, None)?;
         if let Some(author) = self.authors.change(&h.author) {
             (author.held, author.head, author.clock) = (h.seq, entry.id, h.clock);
+            if !h.continues && author.next_end.is_none() {
+                author.next_end = Some(h.seq);
+            }
         }
         Ok(())
     }
+}
 
-    /// The latest clock seen: the floor of the next local one.
-    pub(super) fn clock_floor(&self) -> Clock {
-        self.authors.iter().filter(|a| a.applied == a.held).map(|a| a.clock).max().unwrap_or_default()
-    }
+/// Adds an entry to the log.
+pub(super) fn insert(
+    conn: &Connection,
+    author: i64,
+    entry: &Entry,
+    ops: u32,
+    seen: Option<Vec<u8>>,
+) -> Result<(), StoreError> {
+    let h = &entry.header;
+    let mut header = Vec::with_capacity(320);
+    h.write(&mut header);
+    header.extend_from_slice(&entry.signature);
+    let sql = "INSERT INTO _p2p_entry(author, seq, hash, clock, ops, continues, header, body, seen)
+               VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let (seq, clock) = (h.seq.0 as i64, h.clock.0 as i64);
+    conn.prepare_cached(sql)?.execute(params![
+        author,
+        seq,
+        entry.id.0,
+        clock,
+        ops,
+        h.continues,
+        header,
+        entry.body,
+        seen
+    ])?;
+    Ok(())
 }

@@ -3,20 +3,19 @@
 //! Whatever way they come, over the network or through `p2p_log`, they pass here. The checks are the core's
 //! ([`p2pdb_core::chain`]) and need no lock.
 
-use p2pdb_core::chain::{self, Chains, CheckError, Checked, CheckedBatch, Held, Refused};
+use p2pdb_core::chain::{self, Chains, CheckError, Checked, CheckedBatch, Held};
 use p2pdb_core::id::{AuthorId, EntryId, Life, Seq};
-use rusqlite::OptionalExtension;
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
-use super::{Store, StoreError};
+use super::{Applied, Store, StoreError};
 
 /// What became of a batch.
 #[derive(Clone, Debug, Default)]
 pub struct Received {
     /// Entries that are new here and durable.
     pub stored: usize,
-    /// Entries merged, now or waiting from before.
-    pub applied: usize,
+    /// What was merged, of these and of what waited.
+    pub applied: Applied,
     /// The last arrival number before.
     pub after: u64,
     /// The last arrival number now.
@@ -24,7 +23,7 @@ pub struct Received {
 }
 
 impl Store {
-    /// Takes in a batch from a peer, in the order it came. `cursor` says how far of the peer's arrival order is here then.
+    /// Takes in a batch from a peer, in the order it came. `cursor` says how far of that peer's arrival order is here then.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if an entry breaks a rule: nothing of the batch is kept then. A failure of
@@ -34,22 +33,25 @@ impl Store {
         batch: &[&[u8]],
         cursor: Option<(Life, u64)>,
         now_ms: u64,
+        mut has_time: impl FnMut() -> bool,
     ) -> Result<Received, StoreError> {
         let CheckedBatch { fresh, .. } = self.check(batch)?;
         self.write(|store| {
+            // What is sealed inside the transaction comes before or behind; the batch itself is one run of numbers.
             let after = store.last_arrival()?;
             for Checked { entry, ops } in &fresh {
                 store.append(entry, *ops)?;
             }
+            let last = store.last_arrival()?;
             if let Some((life, n)) = cursor {
                 store.remember(&life, n)?;
             }
-            let applied = if store.has_markers()? { 0 } else { store.apply_ready(now_ms)? };
-            Ok(Received { stored: fresh.len(), applied, after, last: store.last_arrival()? })
+            let applied = store.apply_in(now_ms, &mut has_time)?;
+            Ok(Received { stored: fresh.len(), applied, after, last })
         })
     }
 
-    fn check(&self, batch: &[&[u8]]) -> Result<CheckedBatch, StoreError> {
+    pub(super) fn check(&self, batch: &[&[u8]]) -> Result<CheckedBatch, StoreError> {
         let checked = chain::check(self.identity.group, &self.identity.secret, batch, self);
         checked.map_err(|e| match e {
             CheckError::Refused(refused) => StoreError::Refused(refused),
@@ -94,7 +96,7 @@ impl Chains for Store {
 
     fn held(&self, author: &AuthorId) -> Result<Option<Held>, StoreError> {
         let held = self.authors.get(author).filter(|a| a.held.0 > 0);
-        Ok(held.map(|a| Held { seq: a.held, id: a.head, key: a.key }))
+        Ok(held.map(|a| Held { seq: a.held, id: a.head, clock: a.clock, key: a.key }))
     }
 
     fn id_at(&self, author: &AuthorId, seq: Seq) -> Result<Option<EntryId>, StoreError> {
@@ -104,9 +106,4 @@ impl Chains for Store {
             Err(why) => Err(why),
         }
     }
-}
-
-/// Is this refusal only a matter of order?
-pub(super) fn is_gap(refused: &Refused) -> bool {
-    matches!(refused, Refused::Gap { .. })
 }

@@ -4,24 +4,41 @@
 //! updates has to be found. References are re-pointed in one statement a column, from a list of all
 //! moves, for the same reason. No REPLACE anywhere.
 
-use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, params_from_iter};
 use std::collections::BTreeSet;
 
 use super::StoreError;
+use super::rows::{BindValue, SqliteRows, values_of};
 use super::tables::{Tables, Tracked};
 use crate::quote::Quoted;
+use p2pdb_core::value::Value;
 
-pub(super) fn renumber(
-    conn: &Connection,
-    tables: &Tables,
-    table: &Tracked,
-    moves: &[(i64, i64)],
-) -> Result<(), StoreError> {
+/// Ids from here on are nobody's: hidden rows stand higher, derived ids are positive.
+const FAR_AWAY: i64 = i64::MIN + 1;
+
+pub(super) fn renumber(rows: &mut SqliteRows<'_>, moves: &[(i64, i64)]) -> Result<(), StoreError> {
+    let (shared, table) = (rows.shared, rows.table);
     let Some(id) = table.merge.id_column else { return Ok(()) };
-    take_out_and_put_back(conn, table, id, moves)?;
-    list_moves(conn, moves)?;
-    follow(conn, tables, table.t)
+    take_out_and_put_back(shared.conn, table, id, moves)?;
+    if table.referring.is_empty() {
+        return Ok(());
+    }
+    // SQLite checks a key after each row that an UPDATE changes: where an id is given to one row and taken from another
+    // all go by way of ids that nobody has.
+    let old: BTreeSet<i64> = moves.iter().map(|(old, _)| *old).collect();
+    let is_chain = moves.iter().any(|(_, new)| old.contains(new));
+    if is_chain {
+        let by_way = || (FAR_AWAY..).zip(moves).map(|(far, (old, new))| (*old, far, *new));
+        list_moves(shared.conn, by_way().map(|(old, far, _)| (old, far)))?;
+        follow(shared.conn, shared.tables, table.t)?;
+        list_moves(shared.conn, by_way().map(|(_, far, new)| (far, new)))?;
+        follow(shared.conn, shared.tables, table.t)?;
+    }
+    list_moves(shared.conn, moves.iter().copied())?;
+    if !is_chain {
+        follow(shared.conn, shared.tables, table.t)?;
+    }
+    super::literal::restore(rows)
 }
 
 fn take_out_and_put_back(
@@ -34,24 +51,18 @@ fn take_out_and_put_back(
     let mut select = conn.prepare_cached(&table.sql.select)?;
     let mut delete = conn.prepare_cached(&table.sql.delete)?;
     for (old, new) in moves {
-        let row = select.query_row([old], |row| {
-            (0..table.merge.columns)
-                .map(|c| row.get_ref(c).map(super::rows::value_of))
-                .collect::<rusqlite::Result<Vec<_>>>()
-        })?;
+        out.push((select.query_row([old], |row| values_of(row, table.merge.columns))?, *new));
         delete.execute([old])?;
-        out.push((row, *new));
     }
     let mut insert = conn.prepare_cached(&table.sql.insert)?;
     for (mut row, new) in out {
-        row[id] = p2pdb_core::value::Value::Integer(new);
-        let cells: Vec<_> = row.iter().map(p2pdb_core::body::Cell::from).collect();
-        insert.execute(params_from_iter(cells.iter().map(super::rows::Bind)))?;
+        row[id] = Value::Integer(new);
+        insert.execute(params_from_iter(row.iter().map(BindValue)))?;
     }
     Ok(())
 }
 
-fn list_moves(conn: &Connection, moves: &[(i64, i64)]) -> Result<(), StoreError> {
+fn list_moves(conn: &Connection, moves: impl Iterator<Item = (i64, i64)>) -> Result<(), StoreError> {
     conn.execute_batch(
         "CREATE TEMP TABLE IF NOT EXISTS _p2p_move(old INTEGER PRIMARY KEY, new INTEGER NOT NULL);
          DELETE FROM temp._p2p_move",
@@ -74,7 +85,7 @@ fn follow(conn: &Connection, tables: &Tables, moved: i64) -> Result<(), StoreErr
                 "UPDATE main.{table} SET {name} = (SELECT new FROM temp._p2p_move WHERE old = {name})
                  WHERE {name} IN (SELECT old FROM temp._p2p_move)"
             );
-            conn.prepare_cached(&sql)?.execute(params_from_iter(std::iter::empty::<SqlValue>()))?;
+            conn.prepare_cached(&sql)?.execute([])?;
             let is_key = matches!(child.merge.key.as_slice(), [(key, _)] if *key == column);
             if is_key && done.insert(child.t) {
                 todo.push(child.t);

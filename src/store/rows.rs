@@ -1,47 +1,50 @@
 //! The rows of one table on SQLite: what the merge and the seal work on.
 //!
-//! Statements are prepared once a batch and reused row by row. Foreign keys are translated here, at the
-//! border: the log and the records hold names, the table holds ids.
+//! Statements are prepared once a batch and reused row by row. Foreign keys are translated at this border (see
+//! [`super::names`]): the log and the records hold names, the table holds ids.
 
 use p2pdb_core::body::Cell;
 use p2pdb_core::cellhash::CellHasher;
 use p2pdb_core::id::Dot;
 use p2pdb_core::merge::{Conflict, Context, Key, Reason, Refusal, Rows};
-use p2pdb_core::name::{self, Name};
+use p2pdb_core::name::Name;
 use p2pdb_core::record::{AuthorNumbers, Record};
 use p2pdb_core::value::Value;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql, params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql, params, params_from_iter};
 
 use super::StoreError;
 use super::authors::Authors;
+use super::flags::Flags;
 use super::tables::{Tables, Tracked};
 use crate::quote::Quoted;
 
-/// How deep references are followed through keys that are references themselves.
-const REF_DEPTH_MAX: usize = 16;
+/// What all tables of a transaction have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'c> {
+    pub(super) conn: &'c Connection,
+    pub(super) tables: &'c Tables,
+    pub(super) hasher: &'c CellHasher,
+    pub(super) flags: &'c Flags,
+}
 
 /// One table's rows within one transaction.
 pub(super) struct SqliteRows<'c> {
-    pub(super) conn: &'c Connection,
+    pub(super) shared: Shared<'c>,
     pub(super) table: &'c Tracked,
-    pub(super) tables: &'c Tables,
     pub(super) authors: &'c mut Authors,
-    pub(super) hasher: &'c CellHasher,
     pub(super) digest: &'c mut u128,
-    /// Lines in the book on this table, counted once a batch.
-    book: bool,
-    /// Rows in the claim table for this table, counted once a batch.
-    claims: bool,
-    statements: Statements<'c>,
+    pub(super) statements: Statements<'c>,
+    /// The last update's columns and statement: changes of one kind come in runs.
+    update: Option<(Vec<usize>, CachedStatement<'c>)>,
     packed: Vec<u8>,
 }
 
-struct Statements<'c> {
-    record: CachedStatement<'c>,
+pub(super) struct Statements<'c> {
+    pub(super) record: CachedStatement<'c>,
     put: CachedStatement<'c>,
     forget: CachedStatement<'c>,
-    select: CachedStatement<'c>,
+    pub(super) select: CachedStatement<'c>,
     insert: CachedStatement<'c>,
     delete: CachedStatement<'c>,
 }
@@ -74,6 +77,21 @@ impl ToSql for Bind<'_> {
     }
 }
 
+/// The same for a whole value.
+pub(super) struct BindValue<'a>(pub(super) &'a Value);
+
+impl ToSql for BindValue<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Null | Value::Ref(_) => ValueRef::Null,
+            Value::Integer(i) => ValueRef::Integer(*i),
+            Value::Real(r) => ValueRef::Real(*r),
+            Value::Text(t) => ValueRef::Text(t),
+            Value::Blob(b) => ValueRef::Blob(b),
+        }))
+    }
+}
+
 pub(super) fn value_of(v: ValueRef<'_>) -> Value {
     match v {
         ValueRef::Null => Value::Null,
@@ -84,6 +102,11 @@ pub(super) fn value_of(v: ValueRef<'_>) -> Value {
     }
 }
 
+/// The first `columns` values of a result row.
+pub(super) fn values_of(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<Vec<Value>> {
+    (0..columns).map(|c| row.get_ref(c).map(value_of)).collect()
+}
+
 /// A key as SQLite stores it in `_p2p_row`.
 pub(super) fn bind_key(key: &Key) -> ToSqlOutput<'_> {
     ToSqlOutput::Borrowed(match key {
@@ -92,21 +115,25 @@ pub(super) fn bind_key(key: &Key) -> ToSqlOutput<'_> {
     })
 }
 
+/// The same, read back.
+pub(super) fn key_of(v: ValueRef<'_>) -> Option<Key> {
+    match v {
+        ValueRef::Integer(id) => Some(Key::Id(id)),
+        ValueRef::Blob(bytes) => Some(Key::Name(bytes.into())),
+        _ => None,
+    }
+}
+
 impl<'c> SqliteRows<'c> {
     pub(super) fn new(
-        conn: &'c Connection,
+        shared: Shared<'c>,
         table: &'c Tracked,
-        tables: &'c Tables,
         authors: &'c mut Authors,
-        hasher: &'c CellHasher,
         digest: &'c mut u128,
     ) -> Result<Self, StoreError> {
-        let has =
-            |sql: &str| -> rusqlite::Result<bool> { conn.prepare_cached(sql)?.query_row([table.t], |row| row.get(0)) };
-        let book = has("SELECT EXISTS(SELECT 1 FROM _p2p_conflict WHERE t = ?1)")?;
-        let claims = has("SELECT EXISTS(SELECT 1 FROM _p2p_claim WHERE t = ?1)")?;
-        let statements = Statements::prepare(conn, table)?;
-        Ok(Self { conn, table, tables, authors, hasher, digest, book, claims, statements, packed: Vec::new() })
+        shared.flags.of(shared.conn, table.t)?;
+        let statements = Statements::prepare(shared.conn, table)?;
+        Ok(Self { shared, table, authors, digest, statements, update: None, packed: Vec::new() })
     }
 
     /// The row as the table has it, as plain SQLite values.
@@ -120,134 +147,23 @@ impl<'c> SqliteRows<'c> {
     /// The row that SQLite finds under these key values.
     pub(super) fn visible_by(&mut self, key: &[Value]) -> Result<Option<Vec<Value>>, StoreError> {
         let columns = self.table.merge.columns;
-        let key: Vec<_> = key.iter().map(Cell::from).collect();
-        let row = self.statements.select.query_row(rusqlite::params_from_iter(key.iter().map(Bind)), |row| {
-            (0..columns).map(|c| row.get_ref(c).map(value_of)).collect::<rusqlite::Result<Vec<_>>>()
-        });
-        Ok(row.optional()?)
+        let key = params_from_iter(key.iter().map(BindValue));
+        Ok(self.statements.select.query_row(key, |row| values_of(row, columns)).optional()?)
     }
 
-    /// References of a row that mean no row with a record: (table, key value).
-    pub(super) fn missing_parents(&mut self, values: &[Value]) -> Result<Vec<(i64, Value)>, StoreError> {
-        let table = self.table;
-        let mut missing = Vec::new();
-        for (column, parent) in &table.refs {
-            if values[*column] != Value::Null && self.name_shown(*parent, &values[*column], 0)?.is_none() {
-                missing.push((*parent, values[*column].clone()));
-            }
-        }
-        Ok(missing)
+    /// Takes the row that SQLite finds under these key values out of the table.
+    pub(super) fn delete(&mut self, key: &[Value]) -> Result<(), StoreError> {
+        self.statements.delete.execute(params_from_iter(key.iter().map(BindValue)))?;
+        Ok(())
     }
 
-    /// The values that find the visible row; none if the row it is about can't be found by value.
-    fn key_params(&mut self, key: &Key) -> Result<Option<Vec<Value>>, StoreError> {
-        match key {
-            Key::Id(id) => Ok(Some(vec![Value::Integer(*id)])),
-            Key::Name(bytes) if name::is_hashed(bytes) => {
-                let Some(state) = self.record(key)?.and_then(|r| r.state) else { return Ok(None) };
-                let values = self.table.merge.key.iter().map(|(c, _)| state.cell(*c).map(|w| w.value.clone()));
-                let Some(values) = values.collect::<Option<Vec<_>>>() else { return Ok(None) };
-                self.key_shown_as(&values)
-            }
-            Key::Name(bytes) => {
-                let values = name::key_values(bytes)?;
-                self.key_shown_as(&values)
-            }
-        }
+    pub(super) fn flags(&self) -> super::flags::TableFlags {
+        // Read in `new`: no query follows.
+        self.shared.flags.of(self.shared.conn, self.table.t).unwrap_or_default()
     }
 
-    fn key_shown_as(&mut self, values: &[Value]) -> Result<Option<Vec<Value>>, StoreError> {
-        let table = self.table;
-        let columns = table.merge.key.iter().map(|(c, _)| table.refs.get(c).copied());
-        values.iter().zip(columns).map(|(v, parent)| self.shown_as(v, parent, 0)).collect()
-    }
-
-    /// What a value of a column that means rows of `parent` looks like in the table: a reference as the key that the
-    /// row it means shows now. None if that row is not there.
-    fn shown_as(&mut self, value: &Value, parent: Option<i64>, depth: usize) -> Result<Option<Value>, StoreError> {
-        match (value, parent) {
-            (Value::Ref(name), Some(parent)) => self.name_shown_as(name, parent, depth),
-            (Value::Ref(_), None) => Ok(None),
-            _ => Ok(Some(value.clone())),
-        }
-    }
-
-    fn name_shown_as(&mut self, name: &Name, parent: i64, depth: usize) -> Result<Option<Value>, StoreError> {
-        if depth > REF_DEPTH_MAX {
-            return Ok(None);
-        }
-        match name {
-            Name::Key(bytes) => {
-                let up = self.tables.get(parent).and_then(|p| p.refs.get(&p.merge.key.first()?.0)).copied();
-                match name::key_values(bytes)?.first() {
-                    Some(value) => self.shown_as(value, up, depth + 1),
-                    None => Ok(None),
-                }
-            }
-            Name::Born { dot, id } => Ok(self.shown_id(parent, dot, *id)?.map(Value::Integer)),
-        }
-    }
-
-    /// The id under which the row of table `t` born at `dot` is visible.
-    fn shown_id(&mut self, t: i64, dot: &Dot, birth: i64) -> Result<Option<i64>, StoreError> {
-        if let Some(record) = self.record_of(t, &Key::Id(birth))?
-            && record.born.dot() == *dot
-        {
-            return Ok((!record.is_hidden).then_some(birth));
-        }
-        let Some(shown) = self.moved_in(t, dot)? else { return Ok(None) };
-        let record = self.record_of(t, &Key::Id(shown))?;
-        Ok(record.filter(|r| !r.is_hidden && r.born.dot() == *dot).map(|_| shown))
-    }
-
-    fn moved_in(&self, t: i64, dot: &Dot) -> Result<Option<i64>, StoreError> {
-        let sql = "SELECT shown FROM _p2p_moved WHERE t = ?1 AND author = ?2 AND seq = ?3 AND op = ?4";
-        let params = params![t, self.authors.number_of(&dot.author), dot.seq.0 as i64, dot.op];
-        Ok(self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?)
-    }
-
-    pub(super) fn record_of(&mut self, t: i64, key: &Key) -> Result<Option<Record>, StoreError> {
-        let authors = &*self.authors;
-        let found = self
-            .statements
-            .record
-            .query_row(params![t, bind_key(key)], |row| Ok(Record::unpack(row.get_ref(0)?.as_blob()?, authors)));
-        Ok(found.optional()?.transpose()?)
-    }
-
-    /// The name of the row of table `parent` that shows `value` as its key; none if there is no such row.
-    pub(super) fn name_shown(&mut self, parent: i64, value: &Value, depth: usize) -> Result<Option<Name>, StoreError> {
-        let tables = self.tables;
-        let Some(table) = tables.get(parent) else { return Ok(None) };
-        if table.merge.id_column.is_some() {
-            let Value::Integer(id) = value else { return Ok(None) };
-            let record = self.record_of(parent, &Key::Id(*id))?;
-            return Ok(record.map(|r| Name::Born { dot: r.born.dot(), id: r.birth_id.unwrap_or(*id) }));
-        }
-        let [(column, collation)] = table.merge.key[..] else { return Ok(None) };
-        let inner = match table.refs.get(&column) {
-            Some(up) if depth < REF_DEPTH_MAX => {
-                self.name_shown(*up, value, depth + 1)?.map(|n| Value::Ref(Box::new(n)))
-            }
-            _ => None,
-        };
-        let name = name::key_name([(inner.as_ref().unwrap_or(value), collation)]);
-        let Name::Key(bytes) = &name else { return Ok(None) };
-        let is_there = self.record_of(parent, &Key::Name(bytes.clone()))?.is_some();
-        Ok(is_there.then_some(name))
-    }
-
-    /// The values of a row as the log has them: foreign keys as names where they mean a row that is there.
-    pub(super) fn logged(&mut self, mut values: Vec<Value>) -> Result<Vec<Value>, StoreError> {
-        let table = self.table;
-        for (column, parent) in &table.refs {
-            if values[*column] != Value::Null
-                && let Some(name) = self.name_shown(*parent, &values[*column], 0)?
-            {
-                values[*column] = Value::Ref(Box::new(name));
-            }
-        }
-        Ok(values)
+    fn raise(&self, raise: impl FnOnce(&mut super::flags::TableFlags)) {
+        self.shared.flags.raise(self.table.t, raise);
     }
 
     /// Runs a statement on the visible row. A constraint that refuses it is no failure.
@@ -258,32 +174,10 @@ impl<'c> SqliteRows<'c> {
                 if matches!(e.code, ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
                     || (e.code == ErrorCode::Unknown && message.is_some()) =>
             {
-                Ok(Some(Refusal(message.unwrap_or_else(|| e.to_string()))))
+                Ok(Some(Refusal::constraint(message.unwrap_or_else(|| e.to_string()))))
             }
             Err(e) => Err(e.into()),
         }
-    }
-
-    /// Cells ready to bind: references replaced by what they show, or the refusal if they show nothing.
-    fn resolve<'a>(
-        &mut self,
-        cells: impl Iterator<Item = (usize, &'a Cell<'a>)>,
-    ) -> Result<Result<Vec<Cell<'a>>, Refusal>, StoreError> {
-        let mut resolved = Vec::new();
-        for (column, cell) in cells {
-            let parent = self.table.refs.get(&column).copied();
-            resolved.push(match (cell, parent) {
-                (Cell::Ref(name), Some(parent)) => match self.name_shown_as(name, parent, 0)? {
-                    Some(Value::Integer(id)) => Cell::Integer(id),
-                    Some(_) | None => return Ok(Err(Refusal("the row that it refers to is not there".into()))),
-                },
-                (Cell::Ref(_), None) => {
-                    return Ok(Err(Refusal("it refers to a table that is not tracked here".into())));
-                }
-                (cell, _) => cell.clone(),
-            });
-        }
-        Ok(Ok(resolved))
     }
 }
 
@@ -316,43 +210,61 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn show(&mut self, _key: &Key, cells: &[Cell<'_>]) -> Result<Option<Refusal>, StoreError> {
-        if self.table.refs.is_empty() {
-            return Self::attempt(self.statements.insert.execute(rusqlite::params_from_iter(cells.iter().map(Bind))));
-        }
-        match self.resolve(cells.iter().enumerate())? {
-            Ok(cells) => {
-                Self::attempt(self.statements.insert.execute(rusqlite::params_from_iter(cells.iter().map(Bind))))
+        let refused = if !cells.iter().any(|c| matches!(c, Cell::Ref(_))) {
+            Self::attempt(self.statements.insert.execute(params_from_iter(cells.iter().map(Bind))))?
+        } else {
+            match self.resolve(cells.iter().enumerate())? {
+                Ok(cells) => Self::attempt(self.statements.insert.execute(params_from_iter(cells.iter().map(Bind))))?,
+                Err(refusal) => Some(refusal),
             }
-            Err(refusal) => Ok(Some(refusal)),
+        };
+        if refused.is_none() && !self.table.referring.is_empty() {
+            self.shared.flags.woke.set(true);
         }
+        Ok(refused)
     }
 
     fn change(&mut self, key: &Key, cells: &[(usize, Cell<'_>)]) -> Result<Option<Refusal>, StoreError> {
-        let Some(key) = self.key_params(key)? else { return Ok(Some(Refusal("its key can't be found".into()))) };
+        let Some(key) = self.key_params(key)? else {
+            return Ok(Some(Refusal::constraint("its key can't be found")));
+        };
         let new = match self.resolve(cells.iter().map(|c| (c.0, &c.1)))? {
             Ok(new) => new,
             Err(refusal) => return Ok(Some(refusal)),
         };
-        let set = cells
-            .iter()
-            .enumerate()
-            .map(|(i, (c, _))| format!("{} = ?{}", Quoted(&self.table.names[*c]), key.len() + i + 1));
-        let set = set.collect::<Vec<_>>().join(", ");
-        let sql = format!("UPDATE main.{} SET {set} {}", Quoted(&self.table.name), self.table.sql.by_key);
+        let is_same = |(columns, _): &(Vec<usize>, _)| columns.iter().eq(cells.iter().map(|c| &c.0));
+        if !self.update.as_ref().is_some_and(is_same) {
+            let columns: Vec<usize> = cells.iter().map(|c| c.0).collect();
+            let statement = self.shared.conn.prepare_cached(&self.table.sql.update(&columns))?;
+            self.update = Some((columns, statement));
+        }
+        let Some((_, statement)) = &mut self.update else { return Ok(None) };
         let key: Vec<_> = key.iter().map(Cell::from).collect();
-        let mut statement = self.conn.prepare_cached(&sql)?;
-        Self::attempt(statement.execute(rusqlite::params_from_iter(key.iter().chain(&new).map(Bind))))
+        Self::attempt(statement.execute(params_from_iter(key.iter().chain(&new).map(Bind))))
     }
 
     fn hide(&mut self, key: &Key) -> Result<(), StoreError> {
-        let Some(key) = self.key_params(key)? else { return Ok(()) };
-        let key: Vec<_> = key.iter().map(Cell::from).collect();
-        self.statements.delete.execute(rusqlite::params_from_iter(key.iter().map(Bind)))?;
-        Ok(())
+        match self.key_params(key)? {
+            Some(key) => self.delete(&key),
+            None => Ok(()),
+        }
     }
 
     fn renumber(&mut self, moves: &[(i64, i64)]) -> Result<(), StoreError> {
-        super::renumber::renumber(self.conn, self.tables, self.table, moves)
+        super::renumber::renumber(self, moves)
+    }
+
+    fn missing(&mut self, cells: &[Cell<'_>]) -> Result<Option<Refusal>, StoreError> {
+        let refs = cells.iter().enumerate().filter(|(_, c)| matches!(c, Cell::Ref(_)));
+        Ok(self.resolve(refs)?.err())
+    }
+
+    fn before_gone(&mut self, key: &Key) -> Result<(), StoreError> {
+        if self.table.referring.is_empty() { Ok(()) } else { super::orphan::park(self, key) }
+    }
+
+    fn set_literals(&mut self, key: &Key, literals: &[(usize, Value)]) -> Result<(), StoreError> {
+        super::literal::set(self, key, literals)
     }
 
     fn moved(&mut self, name: &Dot) -> Result<Option<i64>, StoreError> {
@@ -365,66 +277,87 @@ impl Rows for SqliteRows<'_> {
         match shown {
             Some(shown) => {
                 let sql = "INSERT OR REPLACE INTO _p2p_moved(t, author, seq, op, shown) VALUES(?1, ?2, ?3, ?4, ?5)";
-                self.conn.prepare_cached(sql)?.execute(params![t, author, seq, name.op, shown])?;
+                self.shared.conn.prepare_cached(sql)?.execute(params![t, author, seq, name.op, shown])?;
             }
             None => {
                 let sql = "DELETE FROM _p2p_moved WHERE t = ?1 AND author = ?2 AND seq = ?3 AND op = ?4";
-                self.conn.prepare_cached(sql)?.execute(params![t, author, seq, name.op])?;
+                self.shared.conn.prepare_cached(sql)?.execute(params![t, author, seq, name.op])?;
             }
         }
         Ok(())
     }
 
     fn claimants(&mut self, id: i64) -> Result<Vec<i64>, StoreError> {
-        if !self.claims {
+        if !self.flags().claims {
             return Ok(Vec::new());
         }
-        let mut statement = self.conn.prepare_cached("SELECT shown FROM _p2p_claim WHERE t = ?1 AND claimed = ?2")?;
+        let sql = "SELECT shown FROM _p2p_claim WHERE t = ?1 AND claimed = ?2";
+        let mut statement = self.shared.conn.prepare_cached(sql)?;
         let shown = statement.query_map(params![self.table.t, id], |row| row.get(0))?;
+        Ok(shown.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn probers(&mut self, _id: i64) -> Result<Vec<i64>, StoreError> {
+        if !self.flags().probers {
+            return Ok(Vec::new());
+        }
+        let mut statement = self.shared.conn.prepare_cached("SELECT shown FROM _p2p_claim WHERE t = ?1 AND probes")?;
+        let shown = statement.query_map([self.table.t], |row| row.get(0))?;
         Ok(shown.collect::<rusqlite::Result<_>>()?)
     }
 
     fn set_claim(&mut self, shown: i64, claimed: Option<i64>) -> Result<(), StoreError> {
         match claimed {
             Some(claimed) => {
-                self.claims = true;
+                self.raise(|flags| flags.claims = true);
                 let sql = "INSERT OR REPLACE INTO _p2p_claim(t, shown, claimed) VALUES(?1, ?2, ?3)";
-                self.conn.prepare_cached(sql)?.execute(params![self.table.t, shown, claimed])?;
+                self.shared.conn.prepare_cached(sql)?.execute(params![self.table.t, shown, claimed])?;
             }
-            None if self.claims => {
+            None if self.flags().claims => {
                 let sql = "DELETE FROM _p2p_claim WHERE t = ?1 AND shown = ?2";
-                self.conn.prepare_cached(sql)?.execute(params![self.table.t, shown])?;
+                self.shared.conn.prepare_cached(sql)?.execute(params![self.table.t, shown])?;
             }
             None => {}
         }
         Ok(())
     }
 
+    fn set_prober(&mut self, shown: i64) -> Result<(), StoreError> {
+        self.raise(|flags| flags.probers = true);
+        let sql = "UPDATE _p2p_claim SET probes = 1 WHERE t = ?1 AND shown = ?2";
+        self.shared.conn.prepare_cached(sql)?.execute(params![self.table.t, shown])?;
+        Ok(())
+    }
+
     fn displaced(&mut self) -> Result<Vec<i64>, StoreError> {
-        if !self.claims {
+        if !self.flags().claims {
             return Ok(Vec::new());
         }
-        let mut statement = self.conn.prepare_cached("SELECT shown FROM _p2p_claim WHERE t = ?1 ORDER BY shown")?;
+        let sql = "SELECT shown FROM _p2p_claim WHERE t = ?1 ORDER BY shown";
+        let mut statement = self.shared.conn.prepare_cached(sql)?;
         let shown = statement.query_map([self.table.t], |row| row.get(0))?;
         Ok(shown.collect::<rusqlite::Result<_>>()?)
     }
 
     fn set_stuck(&mut self, key: &Key, why: Option<&Refusal>) -> Result<(), StoreError> {
         match why {
-            Some(Refusal(reason)) => {
-                let sql = "INSERT OR REPLACE INTO _p2p_stuck(t, name, reason) VALUES(?1, ?2, ?3)";
-                self.conn.prepare_cached(sql)?.execute(params![self.table.t, bind_key(key), reason])?;
+            Some(Refusal { why, waits }) => {
+                self.raise(|flags| (flags.stuck, flags.waits) = (true, flags.waits || *waits));
+                self.shared.flags.woke.set(self.shared.flags.woke.get() || *waits);
+                let sql = "INSERT OR REPLACE INTO _p2p_stuck(t, name, reason, waits) VALUES(?1, ?2, ?3, ?4)";
+                self.shared.conn.prepare_cached(sql)?.execute(params![self.table.t, bind_key(key), why, waits])?;
             }
-            None => {
+            None if self.flags().stuck => {
                 let sql = "DELETE FROM _p2p_stuck WHERE t = ?1 AND name = ?2";
-                self.conn.prepare_cached(sql)?.execute(params![self.table.t, bind_key(key)])?;
+                self.shared.conn.prepare_cached(sql)?.execute(params![self.table.t, bind_key(key)])?;
             }
+            None => {}
         }
         Ok(())
     }
 
     fn lose(&mut self, conflict: Conflict) -> Result<(), StoreError> {
-        self.book = true;
+        self.raise(|flags| flags.book = true);
         let (mut name, mut value) = (Vec::new(), Vec::new());
         conflict.name.write(&mut name);
         conflict.value.write(&mut value);
@@ -432,12 +365,14 @@ impl Rows for SqliteRows<'_> {
             Reason::Overwritten => 1,
             Reason::Deleted => 2,
         };
-        let (author, by) =
-            (self.authors.number_of(&conflict.stamp.author), self.authors.number_of(&conflict.by.author));
+        let author = self.authors.number_of(&conflict.stamp.author);
+        let by = self.authors.number_of(&conflict.by.author);
         let sql = "INSERT INTO _p2p_conflict(t, name, col, value, reason, clock, author, seq, op, by_clock, by_author)
-                   VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+                   VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                   ON CONFLICT(t, name, col, author, seq, op) DO UPDATE
+                   SET reason = excluded.reason, by_clock = excluded.by_clock, by_author = excluded.by_author";
         let (s, by_clock) = (conflict.stamp, conflict.by.clock.0 as i64);
-        self.conn.prepare_cached(sql)?.execute(params![
+        self.shared.conn.prepare_cached(sql)?.execute(params![
             self.table.t,
             name,
             conflict.column as i64,
@@ -457,7 +392,7 @@ impl Rows for SqliteRows<'_> {
         let mut bytes = Vec::new();
         name.write(&mut bytes);
         let sql = "SELECT id, col, author, seq FROM _p2p_conflict WHERE t = ?1 AND name = ?2";
-        let mut lines = self.conn.prepare_cached(sql)?;
+        let mut lines = self.shared.conn.prepare_cached(sql)?;
         let lines = lines.query_map(params![self.table.t, bytes], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)? as usize, row.get::<_, u32>(2)?, row.get::<_, i64>(3)?))
         })?;
@@ -468,7 +403,7 @@ impl Rows for SqliteRows<'_> {
             let author = self.authors.author(author).unwrap_or_default();
             let is_seen = author == context.author || context.seen.get(&author).is_some_and(|s| s.0 as i64 >= seq);
             if is_meant && is_seen {
-                self.conn.prepare_cached("DELETE FROM _p2p_conflict WHERE id = ?1")?.execute([id])?;
+                self.shared.conn.prepare_cached("DELETE FROM _p2p_conflict WHERE id = ?1")?.execute([id])?;
             } else {
                 left += 1;
             }
@@ -477,7 +412,7 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn has_book(&self) -> bool {
-        self.book
+        self.flags().book
     }
 
     fn digest(&mut self, add: u128, sub: u128) {
@@ -485,6 +420,14 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn hasher(&self) -> &CellHasher {
-        self.hasher
+        self.shared.hasher
+    }
+}
+
+impl super::tables::Sql {
+    /// `UPDATE … SET` these columns, after the key's parameters.
+    fn update(&self, columns: &[usize]) -> String {
+        let set = columns.iter().enumerate().map(|(i, c)| format!("{} = ?{}", self.names[*c], self.key_len + i + 1));
+        format!("UPDATE main.{} SET {} {}", Quoted(&self.table), set.collect::<Vec<_>>().join(", "), self.by_key)
     }
 }

@@ -45,7 +45,7 @@ impl Store {
     }
 
     /// What the author of a merged entry had seen when it wrote it.
-    fn seen_at(&self, author: &AuthorId, seq: Seq) -> Result<Seen, StoreError> {
+    pub(super) fn seen_at(&self, author: &AuthorId, seq: Seq) -> Result<Seen, StoreError> {
         if let Some(a) = self.authors.get(author).filter(|a| a.applied == seq) {
             return Ok(a.seen.clone());
         }

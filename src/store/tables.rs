@@ -28,6 +28,8 @@ pub(crate) struct Tracked {
     pub(crate) groups: Vec<Vec<usize>>,
     /// Columns that mean a row of another table: that table's number. Only where ids can move.
     pub(crate) refs: BTreeMap<usize, i64>,
+    /// Columns of any table that mean rows of this one: (table, column).
+    pub(crate) referring: Vec<(i64, usize)>,
     /// Is it still to be announced?
     pub(crate) is_new: bool,
     /// Its definition's bytes.
@@ -44,6 +46,10 @@ pub(crate) struct Sql {
     pub(crate) delete: String,
     /// `WHERE …`, the key from parameter `?1` on.
     pub(crate) by_key: String,
+    pub(crate) table: String,
+    /// The columns' names, quoted.
+    pub(crate) names: Vec<String>,
+    pub(crate) key_len: usize,
 }
 
 /// All of them, by local number and by id.
@@ -98,10 +104,15 @@ impl Tables {
         self.all.values()
     }
 
+    /// All tables are in the log now.
+    pub(crate) fn set_announced(&mut self) {
+        self.all.values_mut().for_each(|t| t.is_new = false);
+    }
+
     /// Columns of any table that mean rows of table `t`.
-    pub(crate) fn referring(&self, t: i64) -> Vec<(&Tracked, usize)> {
-        let refs = self.all.values().flat_map(|child| child.refs.iter().map(move |(column, to)| (child, *column, *to)));
-        refs.filter(|(_, _, to)| *to == t).map(|(child, column, _)| (child, column)).collect()
+    pub(crate) fn referring(&self, t: i64) -> impl Iterator<Item = (&Tracked, usize)> {
+        let columns = self.get(t).map(|t| t.referring.as_slice()).unwrap_or_default();
+        columns.iter().filter_map(|(child, column)| Some((self.get(*child)?, *column)))
     }
 
     /// Numbers of tables, each after those that it refers to, as far as there are no cycles.
@@ -160,6 +171,10 @@ impl Tables {
         for ((t, column), parent) in found {
             if let Some(child) = self.all.get_mut(&t) {
                 child.refs.insert(column, parent);
+                child.merge.refs = child.refs.keys().copied().collect();
+            }
+            if let Some(parent) = self.all.get_mut(&parent) {
+                parent.referring.push((t, column));
             }
         }
         Ok(())
@@ -216,18 +231,14 @@ impl Tracked {
         let key: Vec<_> = def.key_columns().into_iter().filter_map(|(c, coll)| Some((place(&c)?, coll))).collect();
         let is_alias = def.is_alias();
         let id_column = if is_alias { key.first().map(|k| k.0) } else { None };
-        let merge = merge::Table {
-            id,
-            id_column,
-            key: if is_alias { Vec::new() } else { key.clone() },
-            columns: columns.len(),
-        };
+        let merge_key = if is_alias { Vec::new() } else { key.clone() };
+        let merge = merge::Table { id, id_column, key: merge_key, columns: columns.len(), refs: Vec::new() };
         let groups =
             def.check_groups_by_name().into_iter().map(|g| g.iter().filter_map(|c| place(c)).collect()).collect();
         let key: Vec<usize> = key.iter().map(|k| k.0).collect();
         let sql = Sql::new(&name, &names, &key);
-        let refs = BTreeMap::new();
-        Ok(Some(Self { t, name, merge, columns, names, groups, refs, is_new, definition, sql }))
+        let (refs, referring) = (BTreeMap::new(), Vec::new());
+        Ok(Some(Self { t, name, merge, columns, names, groups, refs, referring, is_new, definition, sql }))
     }
 
     /// The key columns, of either kind.
@@ -241,16 +252,20 @@ impl Tracked {
 
 impl Sql {
     fn new(table: &str, names: &[String], key: &[usize]) -> Self {
-        let table = Quoted(table);
-        let all = names.iter().map(|n| Quoted(n).to_string()).collect::<Vec<_>>().join(", ");
+        let (name, table) = (table.to_owned(), Quoted(table));
+        let names: Vec<_> = names.iter().map(|n| Quoted(n).to_string()).collect();
+        let all = names.join(", ");
         let marks = (1..=names.len()).map(|i| format!("?{i}")).collect::<Vec<_>>().join(", ");
-        let by_key = key.iter().enumerate().map(|(i, c)| format!("{} = ?{}", Quoted(&names[*c]), i + 1));
+        let by_key = key.iter().enumerate().map(|(i, c)| format!("{} = ?{}", names[*c], i + 1));
         let by_key = format!("WHERE {}", by_key.collect::<Vec<_>>().join(" AND "));
         Self {
             select: format!("SELECT {all} FROM main.{table} {by_key}"),
             insert: format!("INSERT INTO main.{table}({all}) VALUES({marks})"),
             delete: format!("DELETE FROM main.{table} {by_key}"),
             by_key,
+            table: name,
+            names,
+            key_len: key.len(),
         }
     }
 }

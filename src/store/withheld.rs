@@ -1,37 +1,55 @@
-//! What is stored and not merged: digests of two replicas are compared only where that is the same.
+//! What is stored here and not merged: two stores compare their digests only where this is the same.
 
-use p2pdb_core::codec::Write;
+use p2pdb_core::clock::Clock;
+use p2pdb_core::limit;
+use p2pdb_core::record::AuthorNumbers;
 
 use super::{Store, StoreError};
 
 impl Store {
-    /// Hash over what is stored and not merged, whatever the reason; zeros if that is nothing.
+    /// A hash over the entries that are not merged and the operations that wait for their table; zero where there are
+    /// none.
     ///
     /// # Errors
     /// SQLite's.
     pub fn withheld_root(&self) -> Result<[u8; 16], StoreError> {
-        let mut bytes = Vec::new();
-        let mut waiting: Vec<_> =
-            self.authors.iter().filter(|a| a.applied < a.held).map(|a| (a.id, a.applied)).collect();
-        waiting.sort_unstable();
-        for (author, applied) in waiting {
-            bytes.raw(&author.0);
-            bytes.uvarint(applied.0);
+        let mut items: Vec<Vec<u8>> = Vec::new();
+        for a in self.authors.iter().filter(|a| a.applied < a.held) {
+            items.push([&a.id.0[..], &a.applied.0.to_le_bytes(), &a.held.0.to_le_bytes()].concat());
         }
-        let mut statement = self.conn.prepare_cached(
-            "SELECT w.table_id, a.id, w.seq FROM _p2p_withheld w JOIN _p2p_author a ON a.n = w.author ORDER BY 1, 2, 3",
-        )?;
+        let mut statement = self.conn.prepare_cached("SELECT table_id, author, seq FROM _p2p_withheld")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            bytes.raw(&row.get::<_, [u8; 8]>(0)?);
-            bytes.raw(&row.get::<_, [u8; 16]>(1)?);
-            bytes.uvarint(row.get::<_, i64>(2)? as u64);
+            let author = self.authors.author(row.get(1)?).unwrap_or_default();
+            items.push([row.get_ref(0)?.as_blob()?, &author.0, &row.get::<_, i64>(2)?.to_le_bytes()].concat());
+        }
+        if items.is_empty() {
+            return Ok([0; 16]);
+        }
+        items.sort_unstable();
+        let mut h = blake3::Hasher::new_derive_key("p2pdb 1 withheld");
+        for item in items {
+            h.update(&(item.len() as u64).to_le_bytes()).update(&item);
         }
         let mut root = [0; 16];
-        if !bytes.is_empty() {
-            let mut h = blake3::Hasher::new_derive_key("p2pdb 1 withheld");
-            root.copy_from_slice(&h.update(&bytes).finalize().as_bytes()[..16]);
-        }
+        root.copy_from_slice(&h.finalize().as_bytes()[..16]);
         Ok(root)
+    }
+
+    /// When, in milliseconds since 1970, the first of the entries whose clock is too far ahead may be merged; none if
+    /// nothing waits for that. Those that are due already count as well.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn quarantined_until(&self) -> Result<Option<u64>, StoreError> {
+        let mut first: Option<u64> = None;
+        for last in self.authors.iter().filter_map(|a| a.next_end.map(|seq| (a.id, seq))) {
+            let sql = "SELECT clock FROM _p2p_entry WHERE author = ?1 AND seq = ?2";
+            let params = rusqlite::params![self.authors.number_of(&last.0), last.1.0 as i64];
+            let clock: i64 = self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;
+            let until = Clock(clock as u64).ms().saturating_sub(limit::CLOCK_AHEAD_MS_MAX);
+            first = Some(first.map_or(until, |f| f.min(until)));
+        }
+        Ok(first)
     }
 }

@@ -2,12 +2,13 @@
 
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::Value;
-use rusqlite::{Connection, Error};
+use rusqlite::{Connection, Error, ffi};
 use std::sync::Arc;
 
 use super::attached::Attached;
-use super::{ids, membership, memory};
+use super::{ids, membership, memory, tables};
 use crate::node::config;
+use crate::store::View;
 
 /// Milliseconds that `p2p_sync()` and `p2p_wait()` wait where no time is given.
 const WAIT_MS: u64 = 5_000;
@@ -98,8 +99,16 @@ fn run(action: &Action, attached: &Attached, ctx: &Context<'_>) -> rusqlite::Res
     let args: Vec<Value> = (0..ctx.len()).map(|at| ctx.get(at)).collect::<rusqlite::Result<_>>()?;
     // SAFETY: the connection is only used during this call, on the thread that makes it.
     let conn = unsafe { ctx.get_connection()? };
+    if attached.is_over() {
+        tables::connect(&conn)?;
+    }
     let call = Call { attached, conn: &conn, args: &args };
-    (action.run)(&call).map_err(|why| Error::UserFunctionError(format!("{}: {why}", action.name).into()))
+    // What we insert into private tables is none of the host's business.
+    let last = conn.last_insert_rowid();
+    let outcome = (action.run)(&call);
+    // SAFETY: the handle is this connection's, in a call that it makes.
+    unsafe { ffi::sqlite3_set_last_insert_rowid(conn.handle(), last) };
+    outcome.map_err(|why| Error::UserFunctionError(format!("{}: {why}", action.name).into()))
 }
 
 fn debug(call: &Call<'_>) -> Outcome {
@@ -165,6 +174,10 @@ fn wait(call: &Call<'_>) -> Outcome {
 }
 
 fn verify(call: &Call<'_>) -> Outcome {
-    let findings = crate::store::verify(call.conn).map_err(|e| e.to_string())?;
-    Ok(Value::Text(if findings.is_empty() { "ok".to_owned() } else { findings.join("\n") }))
+    let Some(mut view) = View::open(call.conn).map_err(|e| e.to_string())? else {
+        return Err("no table is tracked; there is nothing to verify".into());
+    };
+    let findings = view.verify().map_err(|e| e.to_string())?;
+    let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    Ok(Value::Text(if lines.is_empty() { "ok".to_owned() } else { lines.join("\n") }))
 }

@@ -8,24 +8,45 @@
 //!
 //! A connection without a mutex gets a [turnstile](turnstile) in its place.
 //!
+//! A file is also written through ATTACH, by a connection whose main file is another. SQLite tells a connection's
+//! schemas by number since 3.39; in an older one such a host is not seen, and meets our commits as those of
+//! another process.
+//!
 //! A host that waits in one of our functions holds its mutex for the whole statement; it *lends* its connection, and
 //! the gate passes it by.
 
 use rusqlite::ffi;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use super::attached::Attached;
 use crate::node::{Busy, Gate};
 
 mod turnstile;
 
 use turnstile::Turnstile;
 
+/// How long the gate waits for statements that are running: most are shorter, and a host that asks all the time is met
+/// between two of them.
+const PATIENCE: Duration = Duration::from_micros(300);
+
+/// How long a connection that is never met between two statements is taken for one that may have attached the file since
+/// it was last met.
+const DOUBT: Duration = Duration::from_millis(20);
+
 /// One connection that loaded us.
-#[derive(Debug)]
 struct Host {
     db: Db,
-    file: PathBuf,
+    owner: Weak<Attached>,
+    /// Its main file; none for `:memory:` and temporary databases.
+    file: Option<PathBuf>,
+    /// Files of nodes that it had attached when it was last held.
+    attached: BTreeSet<PathBuf>,
+    /// Since when it was not met between two statements.
+    busy_since: Option<Instant>,
     is_lent: bool,
     /// Where the connection has no mutex.
     turnstile: Option<Arc<Turnstile>>,
@@ -43,13 +64,24 @@ unsafe impl Sync for Db {}
 
 static HOSTS: Mutex<Vec<Host>> = Mutex::new(Vec::new());
 
+/// `sqlite3_db_name`, which gives the name of a schema by its number. It is younger than the API that we are built with.
+pub type DbName = unsafe extern "C" fn(*mut ffi::sqlite3, c_int) -> *const c_char;
+
+static DB_NAME: OnceLock<DbName> = OnceLock::new();
+
+/// Tells where `sqlite3_db_name` is, in a SQLite that has it: then the gate sees what is attached.
+pub fn set_db_name(db_name: DbName) {
+    // All calls of a process go through one SQLite: a second telling says the same.
+    DB_NAME.get_or_init(|| db_name);
+}
+
 fn hosts() -> std::sync::MutexGuard<'static, Vec<Host>> {
     // A panic while the list was locked left it whole: each change to it is one step.
     HOSTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lists a connection. It must be taken off the list before its handle dies.
-pub(super) fn enter(db: Db, file: &Path) {
+pub(super) fn enter(db: Db, file: Option<&Path>, owner: &Weak<Attached>) {
     let mut hosts = hosts();
     if hosts.iter().any(|h| h.db == db) {
         return;
@@ -57,9 +89,17 @@ pub(super) fn enter(db: Db, file: &Path) {
     // SAFETY: the caller is on the connection's own thread, inside a call of it.
     let has_mutex = unsafe { !ffi::sqlite3_db_mutex(db.0).is_null() };
     let turnstile = (!has_mutex).then(|| Turnstile::install(db));
-    hosts.push(Host { db, file: file.to_owned(), is_lent: false, turnstile });
+    let (file, attached, owner) = (file.map(Path::to_owned), BTreeSet::new(), Weak::clone(owner));
+    hosts.push(Host { db, owner, file, attached, busy_since: None, is_lent: false, turnstile });
     // Mutexes are taken in the order of their addresses, whoever takes them.
     hosts.sort_unstable_by_key(|h| h.db);
+}
+
+/// The other connections whose main file this is.
+pub(super) fn others(db: Db, file: &Path) -> Vec<Arc<Attached>> {
+    let hosts = hosts();
+    let others = hosts.iter().filter(|h| h.db != db && h.file.as_deref() == Some(file));
+    others.filter_map(|h| h.owner.upgrade()).collect()
 }
 
 /// Takes a connection off the list; waits for at most one batch of the node's.
@@ -101,27 +141,82 @@ pub(super) struct HostGate(pub(super) PathBuf);
 impl Gate for HostGate {
     fn enter(&self, work: &mut dyn FnMut()) -> Result<(), Busy> {
         // Held to the end: a connection that is being closed waits for it in `leave`.
-        let hosts = hosts();
-        let mine: Vec<_> = hosts.iter().filter(|h| h.file == self.0 && !h.is_lent).collect();
-        let mut held = Vec::with_capacity(mine.len());
-        for host in mine {
-            held.push(hold(host)?);
-        }
-        if held.iter().any(is_in_transaction) {
-            return Err(Busy::Transaction);
+        let mut hosts = hosts();
+        let mut held = Vec::with_capacity(hosts.len());
+        let end = Instant::now() + PATIENCE;
+        for host in hosts.iter_mut().filter(|h| !h.is_lent) {
+            if let Some(one) = hold_on(host, &self.0, end)? {
+                held.push(one);
+            }
         }
         work();
         Ok(())
     }
 }
 
-/// One connection kept from starting a statement.
-enum Held<'a> {
-    Mutex { db: Db, mutex: *mut ffi::sqlite3_mutex },
-    Turnstile { db: Db, turnstile: &'a Turnstile },
+/// Holds a connection that has the file open and is in no transaction on it; none if it has nothing to do with the file.
+fn hold_on(host: &mut Host, file: &Path, end: Instant) -> Result<Option<Held>, Busy> {
+    let is_main = host.file.as_deref() == Some(file);
+    let held = match hold_by(host, end) {
+        Ok(held) => held,
+        // Its schemas can't be read now: after a while it is taken for what it was.
+        Err(busy) => {
+            let is_doubtful = host.busy_since.get_or_insert_with(Instant::now).elapsed() < DOUBT;
+            return if is_main || is_doubtful || host.attached.contains(file) { Err(busy) } else { Ok(None) };
+        }
+    };
+    host.busy_since = None;
+    if is_main {
+        return if is_in_transaction(&held, std::ptr::null()) { Err(Busy::Transaction) } else { Ok(Some(held)) };
+    }
+    let Some(schema) = schema_of(&held, file) else {
+        host.attached.remove(file);
+        return Ok(None);
+    };
+    if !host.attached.contains(file) {
+        host.attached.insert(file.to_owned());
+    }
+    if is_in_transaction(&held, schema) { Err(Busy::Transaction) } else { Ok(Some(held)) }
 }
 
-impl Drop for Held<'_> {
+/// The name under which a connection has attached the file. Valid while the connection is held.
+fn schema_of(held: &Held, file: &Path) -> Option<*const c_char> {
+    let (Held::Mutex { db, .. } | Held::Turnstile { db, .. }) = held;
+    let db_name = DB_NAME.get()?;
+    // 0 is main, 1 is temp.
+    for number in 2.. {
+        // SAFETY: the connection is held: no ATTACH or DETACH runs, so names and file names stay where they are.
+        let (name, of) = unsafe {
+            let name = db_name(db.0, number);
+            if name.is_null() {
+                return None;
+            }
+            (name, ffi::sqlite3_db_filename(db.0, name))
+        };
+        // SAFETY: a C string of SQLite's, where there is one: a temporary schema has none.
+        if !of.is_null() && is_path(unsafe { CStr::from_ptr(of) }, file) {
+            return Some(name);
+        }
+    }
+    None
+}
+
+/// SQLite gives the full path, its links resolved, as we keep it.
+fn is_path(name: &CStr, file: &Path) -> bool {
+    #[cfg(unix)]
+    let name: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes());
+    #[cfg(not(unix))]
+    let Ok(name) = name.to_str().map(OsStr::new) else { return false };
+    name == file.as_os_str()
+}
+
+/// One connection kept from starting a statement.
+enum Held {
+    Mutex { db: Db, mutex: *mut ffi::sqlite3_mutex },
+    Turnstile { db: Db, turnstile: Arc<Turnstile> },
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
         match self {
             // SAFETY: this thread entered the mutex in `hold`, and its connection is still listed.
@@ -131,10 +226,21 @@ impl Drop for Held<'_> {
     }
 }
 
-fn hold(host: &Host) -> Result<Held<'_>, Busy> {
+/// Tries until then.
+fn hold_by(host: &Host, end: Instant) -> Result<Held, Busy> {
+    loop {
+        match hold(host) {
+            Err(Busy::Statement) if Instant::now() < end => std::thread::yield_now(),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn hold(host: &Host) -> Result<Held, Busy> {
     let db = host.db;
     if let Some(turnstile) = &host.turnstile {
-        return if turnstile.enter() { Ok(Held::Turnstile { db, turnstile }) } else { Err(Busy::Statement) };
+        let is_in = turnstile.enter();
+        return is_in.then(|| Held::Turnstile { db, turnstile: Arc::clone(turnstile) }).ok_or(Busy::Statement);
     }
     // SAFETY: a listed handle is alive, and the list is locked.
     let mutex = unsafe { ffi::sqlite3_db_mutex(db.0) };
@@ -145,12 +251,13 @@ fn hold(host: &Host) -> Result<Held<'_>, Busy> {
     }
 }
 
-fn is_in_transaction(held: &Held<'_>) -> bool {
+/// Is the connection in a transaction on this schema? Null: on any.
+fn is_in_transaction(held: &Held, schema: *const c_char) -> bool {
     let (Held::Mutex { db, .. } | Held::Turnstile { db, .. }) = held;
     // SAFETY: the connection's mutex is held by this thread. Without a mutex no statement of it runs or can start, and what
     // ended before is visible here through the turnstile's lock; a statement that is only now being reset may still count
     // as a read, which is the safe answer.
-    unsafe { ffi::sqlite3_txn_state(db.0, std::ptr::null()) != ffi::SQLITE_TXN_NONE }
+    unsafe { ffi::sqlite3_txn_state(db.0, schema) != ffi::SQLITE_TXN_NONE }
 }
 
 /// Is this connection, on whose thread we are, in a transaction or in the midst of a read?

@@ -7,6 +7,7 @@
 //! of the authors is still the same.
 
 use crate::body::{Body, unpack};
+use crate::clock::Clock;
 use crate::codec::Malformed;
 use crate::entry::{self, Entry};
 use crate::id::{AuthorId, EntryId, GroupId, Seq};
@@ -20,6 +21,8 @@ pub struct Held {
     pub seq: Seq,
     /// The last entry's id.
     pub id: EntryId,
+    /// The last entry's clock.
+    pub clock: Clock,
     /// The author's key.
     pub key: PublicKey,
 }
@@ -86,6 +89,9 @@ pub enum Refused {
         "entry {1} of author {0} does not follow the entry held here: its database file was copied or restored; give one copy a new author"
     )]
     Chain(AuthorId, Seq),
+    /// An author's clock must grow from entry to entry.
+    #[error("the clock of entry {1} of author {0} is not later than that of the entry before it")]
+    Clock(AuthorId, Seq),
     /// Entries before it are missing.
     #[error("author {author}: entry {got} came, {wanted} is the next")]
     Gap {
@@ -173,6 +179,9 @@ impl<C: Chains> Run<'_, C> {
         if known.is_some_and(|k| k.id != entry.header.prev) {
             return Err(Refused::Chain(author, seq).into());
         }
+        if known.is_some_and(|k| k.clock >= entry.header.clock) {
+            return Err(Refused::Clock(author, seq).into());
+        }
         let broken = |e| Refused::Entry(author, seq, e);
         let key = match known {
             Some(known) => known.key,
@@ -180,7 +189,7 @@ impl<C: Chains> Run<'_, C> {
         };
         let raw = unpack(&entry.body).map_err(broken)?;
         let ops = Body::read(&raw, author).and_then(|body| body.check()).map_err(broken)?;
-        self.ends.insert(author, Held { seq, id: entry.id, key });
+        self.ends.insert(author, Held { seq, id: entry.id, clock: entry.header.clock, key });
         self.met.insert((author, seq), entry.id);
         self.out.fresh.push(Checked { entry, ops });
         Ok(())

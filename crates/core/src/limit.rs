@@ -77,9 +77,6 @@ pub const EXPRESSION_DEPTH_MAX: usize = 200;
 /// Tables listed in one database, announced ones that can't be built here included: a peer can't fill a schema.
 pub const TABLES_MAX: usize = 4096;
 
-/// Imported entries that wait for one before them: what a person moves by hand at a time.
-pub const STAGED_ENTRIES_MAX: i64 = 100_000;
-
 /// Bytes of entries in one ENTRIES frame, unless one entry alone is longer: measured, larger writes are no faster.
 pub const BATCH_BYTES: usize = 64 * 1024;
 
@@ -114,3 +111,10 @@ pub const REOPEN_INTERVAL_MS: u64 = 5_000;
 /// Milliseconds between two STATE exchanges that we let a peer reopen: below our own interval, so that clocks that run
 /// unevenly break no rule.
 pub const REOPEN_INTERVAL_MS_MIN: u64 = 1_000;
+
+/// Entries in one page of the log as it is read for the surface: 64 of the largest are 16 MiB.
+pub const LOG_PAGE_MAX: usize = 64;
+
+/// Bytes of imported entries that wait for ones before them: an import in the worst order of a log of this size still
+/// passes, and a log of gaps can't fill the disk.
+pub const STAGED_BYTES_MAX: u64 = 256 * 1024 * 1024;

@@ -1,9 +1,8 @@
 //! The seal: what the user did to the rows of one table, as operations and records (rules R3, R9, R12, R13).
 //!
 //! Capture says which keys were touched, not what became of them; the record says what the row was, the
-//! table says what it is. [`who_is_who`] follows identities through the markers of an alias table, where
-//! an id that was deleted and inserted again is another row. The visible rows are left alone: they are what the
-//! user left.
+//! table says what it is. [`who_is_who`] follows identities through the markers, where a key that was deleted and
+//! inserted again is another row. The visible rows are left alone: they are what the user left.
 
 use crate::body::write::Shape;
 use crate::body::{Cell, ColumnId, Kind};
@@ -11,63 +10,16 @@ use crate::cellhash::CellHash;
 use crate::clock::Stamp;
 use crate::codec::Malformed;
 use crate::id::Dot;
-use crate::merge::{Key, Merge, Rows};
+use crate::merge::{Key, Merge, Rows, is_literal};
 use crate::name::Name;
 use crate::record::Record;
-use crate::row::Settle;
+use crate::row::{RowState, Settle};
 use crate::value::Value;
 use crate::writer::GroupWriter;
-use std::collections::{BTreeMap, BTreeSet};
 
-/// One marker of an alias table, in the order they were written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Touch {
-    /// A row was inserted under this id.
-    Inserted(i64),
-    /// The row of this id was deleted.
-    Deleted(i64),
-    /// The row of this id was updated.
-    Updated(i64),
-    /// A row went from the first id to the second.
-    Moved(i64, i64),
-    /// The row of this id may have been displaced by a REPLACE.
-    Hint(i64),
-}
+pub mod who;
 
-/// Who stands where after the markers: per touched id the id under which the row's record is kept, none for a new row.
-///
-/// Rule R3: a delete ends an identity, a key change moves it; an insert on a key whose row is still there (REPLACE on
-/// its own key) keeps it; an insert on a key that was deleted, moved away or marked as a possible REPLACE victim
-/// starts a new row.
-pub fn who_is_who(touches: &[Touch]) -> BTreeMap<i64, Option<i64>> {
-    let mut here: BTreeMap<i64, Option<i64>> = BTreeMap::new();
-    let mut hinted = BTreeSet::new();
-    for touch in touches {
-        match *touch {
-            Touch::Updated(id) => {
-                here.entry(id).or_insert(Some(id));
-            }
-            Touch::Hint(id) => {
-                here.entry(id).or_insert(Some(id));
-                hinted.insert(id);
-            }
-            Touch::Deleted(id) => {
-                here.insert(id, None);
-            }
-            Touch::Inserted(id) => {
-                let stays = here.entry(id).or_insert(Some(id));
-                if hinted.contains(&id) {
-                    *stays = None;
-                }
-            }
-            Touch::Moved(old, new) => {
-                let who = here.insert(old, None).unwrap_or(Some(old));
-                here.insert(new, who);
-            }
-        }
-    }
-    here
-}
+pub use who::{Touch, who_is_who};
 
 /// Where operations go: the group that is being written, and how the table's columns are named there.
 pub struct Pen<'a, 'k> {
@@ -87,7 +39,7 @@ impl<R: Rows> Merge<'_, R> {
     pub fn seal_birth(&mut self, pen: &mut Pen<'_, '_>, key: &Key, cells: &[Cell<'_>]) -> Result<(), R::Error> {
         let shape = Shape::new(Kind::Insert, self.table.id, pen.columns.to_vec());
         let at = pen.group.row(&shape, None, &[], None, cells);
-        self.keep_local(key, Record::born(at, self.hashes_of(cells)))
+        self.keep_born(key, at, cells)
     }
 
     /// A row is there whose key had another life: deleted and inserted again, or alive but hidden.
@@ -106,7 +58,7 @@ impl<R: Rows> Merge<'_, R> {
         let at = pen.group.row(&shape, None, &record.incarnations(), None, cells);
         self.rows.digest(0, self.row_digest(key, record));
         self.rows.set_stuck(key, None)?;
-        self.keep_local(key, Record::born(at, self.hashes_of(cells)))
+        self.keep_born(key, at, cells)
     }
 
     /// A row is there that was: an update of the columns that differ, or nothing.
@@ -143,25 +95,39 @@ impl<R: Rows> Merge<'_, R> {
         if record.has_conflicts {
             record.has_conflicts = self.rows.strike(&name, Some(&changed), &self.context)?;
         }
-        self.keep_local(key, record)
+        self.keep_local(key, &record)
     }
 
-    /// A row that was is gone.
+    /// A row that was is gone; `is_auto` says that its user never saw it (rule R12).
     ///
     /// # Errors
     /// As [`Rows`].
-    pub fn seal_death(&mut self, pen: &mut Pen<'_, '_>, key: &Key, record: &Record) -> Result<(), R::Error> {
+    pub fn seal_death(
+        &mut self,
+        pen: &mut Pen<'_, '_>,
+        key: &Key,
+        record: &Record,
+        is_auto: bool,
+    ) -> Result<(), R::Error> {
         let name = self.name_of(key, record);
         let seen = record.incarnations();
         let mut shape = Shape::new(Kind::Delete, self.table.id, Vec::new());
         shape.is_named = true;
         shape.has_seen = !is_implied(&name, &seen);
-        pen.group.row(&shape, Some(&name), &seen, None, &[]);
-        if record.has_conflicts {
+        shape.is_auto = is_auto;
+        let at = pen.group.row(&shape, Some(&name), &seen, None, &[]);
+        if is_auto {
+            self.lose_unseen(&name, record, at)?;
+        } else if record.has_conflicts {
             self.rows.strike(&name, None, &self.context)?;
         }
         self.rows.digest(0, self.row_digest(key, record));
-        self.rows.set_stuck(key, None)?;
+        if record.state.is_some() {
+            self.rows.set_stuck(key, None)?;
+            if !self.table.refs.is_empty() {
+                self.rows.set_literals(key, &[])?;
+            }
+        }
         self.rows.forget(key)?;
         if let (Key::Id(id), Name::Born { dot, id: birth }) = (key, &name) {
             if id != birth {
@@ -191,9 +157,17 @@ impl<R: Rows> Merge<'_, R> {
                 state.settle(Settle { column, at, stamp, value: Value::Integer(shown) });
             }
             self.rows.set_claim(shown, None)?;
-            self.keep_local(&key, record)?;
+            self.keep_local(&key, &record)?;
         }
         Ok(())
+    }
+
+    /// A row that its user never saw goes: what it held is in the book, since nobody who had seen it let it go.
+    fn lose_unseen(&mut self, name: &Name, record: &Record, at: Stamp) -> Result<(), R::Error> {
+        let Some(before) = &record.state else { return Ok(()) };
+        let mut after = (**before).clone();
+        after.delete(&record.incarnations());
+        self.book(name, before, &after, at, &[], true).map(drop)
     }
 
     fn write_update(
@@ -206,10 +180,12 @@ impl<R: Rows> Merge<'_, R> {
     ) -> Stamp {
         let mut columns = changed.to_vec();
         for group in pen.groups.iter().filter(|g| g.iter().any(|c| changed.contains(c))) {
-            columns.extend(group.iter().filter(|c| !changed.contains(c)));
+            let others: Vec<_> = group.iter().copied().filter(|c| !columns.contains(c)).collect();
+            columns.extend(others);
         }
         let seen = record.incarnations();
-        let mut shape = Shape::new(Kind::Update, self.table.id, columns.iter().map(|c| pen.columns[*c]).collect());
+        let columns_of = |c: &usize| pen.columns[*c];
+        let mut shape = Shape::new(Kind::Update, self.table.id, columns.iter().map(columns_of).collect());
         shape.written = changed.len();
         shape.is_named = true;
         shape.has_seen = !is_implied(name, &seen);
@@ -226,17 +202,20 @@ impl<R: Rows> Merge<'_, R> {
         cells: &[Cell<'_>],
         hashes: Vec<CellHash>,
     ) -> Result<Record, R::Error> {
-        let Some(state) = record.state.take() else {
-            changed.iter().for_each(|c| record.diverge(*c, at, hashes[*c]));
-            return Ok(record);
+        let mut state = match record.state.take() {
+            Some(state) => *state,
+            None if self.needs_state(key, |c| is_literal(&cells[c])) => {
+                let values = whole(cells)?;
+                record.expand(|| values)
+            }
+            None => {
+                changed.iter().for_each(|c| record.diverge(*c, at, hashes[*c]));
+                return Ok(record);
+            }
         };
-        let mut state = *state;
         let seen: Vec<Dot> = state.incarnations.iter().map(Stamp::dot).collect();
-        let values = changed.iter().map(|c| {
-            let value = cells[*c].to_value().ok_or(Malformed::Rule("a row as the seal reads it has whole values"));
-            value.map(|v| (*c, v))
-        });
-        let values: Vec<_> = values.collect::<Result<_, _>>()?;
+        let values = changed.iter().map(|c| Ok((*c, cells[*c].to_value().ok_or(NOT_WHOLE)?)));
+        let values: Vec<_> = values.collect::<Result<_, Malformed>>()?;
         state.update(at, &seen, values);
         record.hashes = hashes;
         Ok(self.fit_record(record, key, state))
@@ -250,10 +229,33 @@ impl<R: Rows> Merge<'_, R> {
         Ok(())
     }
 
-    fn keep_local(&mut self, key: &Key, record: Record) -> Result<(), R::Error> {
-        self.rows.digest(self.row_digest(key, &record), 0);
-        self.rows.put(key, &record)
+    fn keep_born(&mut self, key: &Key, at: Stamp, cells: &[Cell<'_>]) -> Result<(), R::Error> {
+        let mut record = Record::born(at, self.hashes_of(cells));
+        if self.needs_state(key, |c| is_literal(&cells[c])) {
+            let mut state = RowState::new(self.table.columns);
+            state.insert(at, &[], whole(cells)?);
+            record.state = Some(Box::new(state));
+        }
+        if let (Key::Name(bytes), true) = (key, self.rows.has_book()) {
+            let name = Name::Key(bytes.clone());
+            record.has_conflicts = self.rows.strike(&name, None, &self.context)?;
+        }
+        self.keep_local(key, &record)
     }
+
+    fn keep_local(&mut self, key: &Key, record: &Record) -> Result<(), R::Error> {
+        self.rows.digest(self.row_digest(key, record), 0);
+        if !self.table.refs.is_empty() {
+            self.note_literals(key, record)?;
+        }
+        self.rows.put(key, record)
+    }
+}
+
+const NOT_WHOLE: Malformed = Malformed::Rule("a row as the seal reads it has whole values");
+
+fn whole(cells: &[Cell<'_>]) -> Result<Vec<Value>, Malformed> {
+    cells.iter().map(|c| c.to_value().ok_or(NOT_WHOLE)).collect()
 }
 
 fn is_implied(name: &Name, seen: &[Dot]) -> bool {

@@ -34,6 +34,15 @@ pub struct Start {
     pub first: First,
 }
 
+/// An entry that is finished.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The entry.
+    pub entry: Entry,
+    /// Its operations.
+    pub ops: u32,
+}
+
 /// Builds the entries of one atomic group.
 pub struct GroupWriter<'k> {
     key: &'k AuthorKey,
@@ -41,7 +50,7 @@ pub struct GroupWriter<'k> {
     at: Start,
     body: BodyWriter,
     parts: u64,
-    finished: Vec<Entry>,
+    finished: Vec<Written>,
 }
 
 impl<'k> GroupWriter<'k> {
@@ -49,6 +58,15 @@ impl<'k> GroupWriter<'k> {
     pub fn new(key: &'k AuthorKey, at: Start) -> Self {
         let (author, parts) = (key.public().author(), at.parts);
         Self { key, author, at, body: BodyWriter::new(author), parts, finished: Vec::new() }
+    }
+
+    /// Where there are more deps than one entry may name, entries without operations go ahead with the first of them.
+    fn split_deps(&mut self) {
+        while self.at.deps.len() > limit::DEPS_MAX {
+            let rest = self.at.deps.split_off(limit::DEPS_MAX);
+            self.close(true);
+            self.at.deps = rest;
+        }
     }
 
     /// Is there anything to sign?
@@ -90,7 +108,7 @@ impl<'k> GroupWriter<'k> {
     }
 
     /// Entries that are finished and not yet taken.
-    pub fn take(&mut self) -> Vec<Entry> {
+    pub fn take(&mut self) -> Vec<Written> {
         std::mem::take(&mut self.finished)
     }
 
@@ -101,8 +119,11 @@ impl<'k> GroupWriter<'k> {
 
     /// Signs the entry under way; `continues` says that the atomic group goes on in a later entry, `must_close` that an
     /// earlier entry said so and this one must end it, be it empty. Gives the entries not yet taken.
-    pub fn finish(mut self, continues: bool, must_close: bool) -> Vec<Entry> {
+    pub fn finish(mut self, continues: bool, must_close: bool) -> Vec<Written> {
         if self.body.ops() > 0 || must_close {
+            if self.body.ops() == 0 {
+                self.split_deps();
+            }
             self.close(continues);
         }
         self.finished
@@ -113,12 +134,16 @@ impl<'k> GroupWriter<'k> {
     }
 
     fn make_room(&mut self) {
+        if self.body.ops() == 0 {
+            self.split_deps();
+        }
         if self.body.raw_bytes() >= limit::BODY_RAW_BYTES_TARGET {
             self.close(true);
         }
     }
 
     fn close(&mut self, continues: bool) {
+        let ops = self.body.ops();
         let body = std::mem::replace(&mut self.body, BodyWriter::new(self.author));
         let seq = self.at.last.next();
         let header = Header {
@@ -137,7 +162,7 @@ impl<'k> GroupWriter<'k> {
         };
         let entry = Entry::seal(header, body::pack(&body.finish()), self.key);
         (self.at.prev, self.at.last, self.at.clock) = (entry.id, seq, Clock(self.at.clock.0 + 1));
-        self.finished.push(entry);
+        self.finished.push(Written { entry, ops });
     }
 
     /// Inlines cells while they fit, in order; the rest travel as parts.
@@ -162,6 +187,9 @@ impl<'k> GroupWriter<'k> {
 
     fn parts(&mut self, bytes: &[u8]) -> u64 {
         let first = self.parts;
+        if self.body.ops() == 0 {
+            self.split_deps();
+        }
         for part in bytes.chunks(limit::PART_BYTES_MAX) {
             if self.body.ops() > 0 && self.body.raw_bytes() + part.len() > limit::BODY_RAW_BYTES_TARGET {
                 self.close(true);

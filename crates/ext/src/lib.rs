@@ -7,13 +7,25 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use engine::node::is_ours;
 use engine::surface::guard::guard;
-use engine::surface::{Db, register};
+use engine::surface::{Db, DbName, register, set_db_name};
 
 /// SQLite 3.35: the first in which TEMP triggers run while other triggers are disabled.
 const SQLITE_FLOOR: c_int = 3_035_000;
 
 /// The API table of the SQLite library that loaded us first.
 static API: AtomicPtr<sqlite3_api_routines> = AtomicPtr::new(std::ptr::null_mut());
+
+/// SQLite 3.39: its API table ends with `db_name`, or goes on after it.
+const SQLITE_WITH_DB_NAME: c_int = 3_039_000;
+
+/// The API table as it is since 3.39, of which rusqlite knows the beginning.
+#[repr(C)]
+struct Api339 {
+    known: sqlite3_api_routines,
+    /// `changes64` to `serialize`.
+    between: [Option<unsafe extern "C" fn()>; 11],
+    db_name: Option<DbName>,
+}
 
 macro_rules! entry_point {
     ($($name:ident)*) => {$(
@@ -52,6 +64,9 @@ unsafe fn load(db: *mut sqlite3, message: *mut *mut c_char, api: *mut sqlite3_ap
     // SAFETY: the version and the library were checked; `db` is the connection that loads us.
     let done = guard(|| unsafe {
         ffi::rusqlite_extension_init2(api)?;
+        if let Some(db_name) = db_name(api) {
+            set_db_name(db_name);
+        }
         register(&rusqlite::Connection::from_handle(db)?, Db(db))
     });
     match done {
@@ -80,6 +95,15 @@ unsafe fn check(api: *mut sqlite3_api_routines) -> Result<(), String> {
         Err(_) => Err("p2pdb was loaded through another SQLite library of this process; load it through that one. \
                        Tables that are tracked can be written here all the same: their changes are captured"
             .into()),
+    }
+}
+
+/// `sqlite3_db_name`, where this SQLite has it.
+unsafe fn db_name(api: *const sqlite3_api_routines) -> Option<DbName> {
+    // SAFETY: the version says how long the table is.
+    unsafe {
+        let version = (*api).libversion_number.map_or(0, |version| version());
+        if version < SQLITE_WITH_DB_NAME { None } else { (*api.cast::<Api339>()).db_name }
     }
 }
 

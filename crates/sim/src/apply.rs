@@ -101,6 +101,7 @@ fn apply_ops(db: &mut Database, identity: &Identity, entry: &Entry, seen: &causa
         let mut row = RowOp::default();
         while section.next_row(&mut row)? {
             apply_row(&mut merge, &section, &row, &places)?;
+            merge.rows.take_back_freed()?;
         }
     }
     Ok(())
@@ -142,6 +143,7 @@ fn retry_stuck(db: &mut Database, identity: &Identity) -> Result<(), Malformed> 
             let context = Context { clock: Default::default(), author: Default::default(), seq: Seq(0), seen: &seen };
             let mut rows = db.rows(t, identity);
             Merge { table: &table, rows: &mut rows, context }.retry(&key)?;
+            rows.take_back_freed()?;
         }
     }
     Ok(())

@@ -44,14 +44,7 @@ pub fn tables(db: &Database, n: usize) -> Result<Verdict, String> {
     for (t, grid) in db.grids.iter().enumerate() {
         let shown = shown(grid);
         let wanted = verdict.visible.iter().filter(|((of, _), _)| *of == t);
-        let is_orphan = |name: &RowName| verdict.orphans.contains(&(t, name.clone()));
-        let comparable = |name: &RowName, values: &[Value]| {
-            let from = usize::from(verdict.unsure.contains(&(t, name.clone())));
-            (name.clone(), values[from..].to_vec())
-        };
-        let wanted: BTreeMap<_, _> = wanted.map(|((_, name), values)| comparable(name, values)).collect();
-        let shown = shown.iter().filter(|(name, _)| !is_orphan(name));
-        let shown: BTreeMap<_, _> = shown.map(|(name, values)| comparable(name, values)).collect();
+        let wanted: BTreeMap<_, _> = wanted.map(|((_, name), values)| (name.clone(), values.clone())).collect();
         if let Some((name, values)) = wanted.iter().find(|(name, values)| shown.get(*name) != Some(*values)) {
             let got = shown.get(name);
             return Err(format!("replica {n}, table {t}, row {name:?}: the oracle says {values:?}, shown is {got:?}"));

@@ -41,7 +41,7 @@ pub struct KeyMark {
 #[derive(Clone, Debug, Default)]
 pub struct Markers {
     /// Of the alias tables, by table.
-    pub touches: BTreeMap<usize, Vec<Touch>>,
+    pub touches: BTreeMap<usize, Vec<Touch<i64>>>,
     /// Of the text-keyed table.
     pub keys: Vec<KeyMark>,
 }
@@ -112,7 +112,7 @@ impl Database {
 
     /// The rows of one table, for a merge or a seal.
     pub fn rows<'a>(&'a mut self, t: usize, identity: &'a Identity) -> MemoryRows<'a> {
-        MemoryRows { grids: &mut self.grids, t, digest: &mut self.digest, hasher: &identity.hasher }
+        MemoryRows { grids: &mut self.grids, t, digest: &mut self.digest, hasher: &identity.hasher, freed: Vec::new() }
     }
 
     /// What a `SELECT` on each table gives.

@@ -138,7 +138,7 @@ impl Chains for MemoryLog {
 
     fn held(&self, author: &AuthorId) -> Result<Option<Held>, Infallible> {
         let known = self.authors.get(author).filter(|a| a.held > Seq(0));
-        Ok(known.map(|a| Held { seq: a.held, id: a.head, key: a.key }))
+        Ok(known.map(|a| Held { seq: a.held, id: a.head, clock: a.clock, key: a.key }))
     }
 
     fn id_at(&self, author: &AuthorId, seq: Seq) -> Result<Option<EntryId>, Infallible> {

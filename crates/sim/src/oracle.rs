@@ -3,8 +3,8 @@
 //! It shares no code with the merge: it keeps everything, forgets nothing and computes from scratch, so that order of
 //! arrival can't matter, because it never looks at it. Rules are cited by their numbers in MERGE.md.
 //!
-//! It says nothing of a line whose item is dead: what becomes of it is the projection of foreign keys (P2), which is
-//! not here yet; such rows are *orphans*, compared by the digest alone.
+//! A line whose item is dead is an *orphan*: hidden, claiming no id, compared by its merged state. The rest of the projection of
+//! foreign keys (P2) is not here yet.
 
 use crate::schema::{self, COLUMNS, ITEM, LINE, TABLES};
 use p2pdb_core::body::{Body, Cell, Kind, RowOp, unpack};
@@ -43,8 +43,6 @@ pub struct Verdict {
     pub visible: BTreeMap<(usize, RowName), Vec<Value>>,
     /// Merged state of every live row: incarnations, and a column's value with the stamps of its write and claim.
     pub merged: BTreeMap<(usize, RowName), Merged>,
-    /// Rows that claim the id of an orphan: whether they show it hangs on whether the orphan is shown.
-    pub unsure: BTreeSet<(usize, RowName)>,
     /// Live rows whose parent is dead.
     pub orphans: BTreeSet<(usize, RowName)>,
     /// Every value that was ever written.
@@ -148,7 +146,6 @@ pub fn judge(entries: &[Rc<Entry>]) -> Result<Verdict, Malformed> {
             }
         }
     }
-    verdict.unsure = unsure(&rows, &verdict.orphans);
     let seen = contexts(entries);
     for ((t, name), row) in &rows {
         if !verdict.orphans.contains(&(*t, name.clone())) {
@@ -241,12 +238,22 @@ fn take(
     }
 }
 
+/// P2, as far as it is here: a row is shown while it and the row it refers to are alive.
+fn is_visible(rows: &Rows, row: &Row) -> bool {
+    let is_alive = |name: &Name| rows.get(&(ITEM, RowName::from(name))).is_some_and(|r| !r.alive().is_empty());
+    let refers = (0..COLUMNS).filter_map(|c| row.cell(c)).find_map(|c| match c.value {
+        Value::Ref(name) => Some(is_alive(name)),
+        _ => None,
+    });
+    !row.alive().is_empty() && refers.unwrap_or(true)
+}
+
 /// P4: each id goes to the earliest claim, a loser gets one derived from its name.
 fn show_ids(rows: &Rows) -> BTreeMap<(usize, Dot), i64> {
     let mut shown = BTreeMap::new();
     for t in (0..TABLES).filter(|t| schema::is_alias(*t)) {
         let mut claims = Vec::new();
-        for ((_, name), row) in rows.iter().filter(|((of, _), row)| *of == t && !row.alive().is_empty()) {
+        for ((_, name), row) in rows.iter().filter(|((of, _), row)| *of == t && is_visible(rows, row)) {
             if let (RowName::Dot(dot), Some(cell)) = (name, row.cell(0))
                 && let Value::Integer(id) = cell.value
             {
@@ -267,12 +274,6 @@ fn show_ids(rows: &Rows) -> BTreeMap<(usize, Dot), i64> {
         }
     }
     shown
-}
-
-fn unsure(rows: &Rows, orphans: &BTreeSet<(usize, RowName)>) -> BTreeSet<(usize, RowName)> {
-    let claim = |name: &(usize, RowName)| Some((name.0, rows.get(name)?.cell(0)?.value.clone()));
-    let claimed: Vec<_> = orphans.iter().filter_map(claim).collect();
-    rows.keys().filter(|name| claim(name).is_some_and(|c| claimed.contains(&c))).cloned().collect()
 }
 
 /// The row as it is shown; none for an orphan.

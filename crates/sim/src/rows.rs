@@ -8,11 +8,11 @@ use p2pdb_core::body::Cell;
 use p2pdb_core::cellhash::CellHasher;
 use p2pdb_core::codec::Malformed;
 use p2pdb_core::id::Dot;
-use p2pdb_core::merge::{Conflict, Context, Key, Refusal, Rows};
+use p2pdb_core::merge::{Conflict, Context, Key, Merge, Refusal, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::record::Record;
 use p2pdb_core::value::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A row in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub struct Grid {
     pub book: Vec<Conflict>,
     moved: BTreeMap<Dot, i64>,
     claims: BTreeMap<i64, i64>,
+    probers: BTreeSet<i64>,
 }
 
 /// One table in the course of a merge or a seal.
@@ -48,6 +49,8 @@ pub struct MemoryRows<'a> {
     pub digest: &'a mut u128,
     /// The group's.
     pub hasher: &'a CellHasher,
+    /// Ids of lines that came free while these were hidden.
+    pub freed: Vec<i64>,
 }
 
 /// The id that the row of that name shows in an alias table.
@@ -81,13 +84,30 @@ impl MemoryRows<'_> {
         values
     }
 
+    /// Gives ids that came free to those who claim them.
+    pub fn take_back_freed(&mut self) -> Result<(), Malformed> {
+        let freed = std::mem::take(&mut self.freed);
+        self.lines(|merge| merge.take_back_all(freed))
+    }
+
+    fn lines<T>(
+        &mut self,
+        work: impl FnOnce(&mut Merge<'_, MemoryRows<'_>>) -> Result<T, Malformed>,
+    ) -> Result<T, Malformed> {
+        let (table, seen) = (schema::table(schema::LINE), BTreeMap::new());
+        let (clock, author, seq) = Default::default();
+        let Self { grids, digest, hasher, .. } = self;
+        let mut rows = MemoryRows { grids, t: schema::LINE, digest, hasher, freed: Vec::new() };
+        work(&mut Merge { table: &table, rows: &mut rows, context: Context { clock, author, seq, seen: &seen } })
+    }
+
     fn to_display(&self, cell: &Cell<'_>) -> Result<Value, Refusal> {
         match cell {
             Cell::Ref(name) => match shown_id(&self.grids[schema::ITEM], name) {
                 Some(id) => Ok(Value::Integer(id)),
-                None => Err(Refusal("the row that it refers to is not there".into())),
+                None => Err(Refusal::missing("the row that it refers to is not there")),
             },
-            cell => cell.to_value().ok_or_else(|| Refusal("a part of a value".into())),
+            cell => cell.to_value().ok_or_else(|| Refusal::constraint("a part of a value")),
         }
     }
 }
@@ -125,7 +145,7 @@ impl Rows for MemoryRows<'_> {
         };
         let logged = cells.iter().map(owned).collect::<Result<_, _>>()?;
         if self.grid().shown.contains_key(key) {
-            return Ok(Some(Refusal("UNIQUE constraint failed".into())));
+            return Ok(Some(Refusal::constraint("UNIQUE constraint failed")));
         }
         self.grid().shown.insert(key.clone(), Shown { display, logged });
         Ok(None)
@@ -173,6 +193,38 @@ impl Rows for MemoryRows<'_> {
         Ok(())
     }
 
+    fn missing(&mut self, cells: &[Cell<'_>]) -> Result<Option<Refusal>, Malformed> {
+        Ok(cells.iter().find_map(|c| self.to_display(c).err()))
+    }
+
+    /// Lines are hidden with their item.
+    fn before_gone(&mut self, key: &Key) -> Result<(), Malformed> {
+        let Key::Id(id) = key else { return Ok(()) };
+        let Some(name) = name_shown(&self.grids[self.t], *id).filter(|_| self.t == schema::ITEM) else { return Ok(()) };
+        let means = Value::Ref(Box::new(name));
+        let lines = self.grids[schema::LINE].shown.iter().filter(|(_, row)| row.logged.get(1) == Some(&means));
+        let lines: Vec<_> = lines.map(|(key, _)| key.clone()).collect();
+        let why = Refusal::missing("the row that it refers to was deleted");
+        for key in lines {
+            let freed = self.lines(|merge| match merge.state_of(&key)? {
+                Some(state) => merge.park(&key, state, &why),
+                None => Ok(None),
+            })?;
+            self.freed.extend(freed);
+        }
+        Ok(())
+    }
+
+    fn probers(&mut self, id: i64) -> Result<Vec<i64>, Malformed> {
+        let _ = id;
+        Ok(self.grid().probers.iter().copied().collect())
+    }
+
+    fn set_prober(&mut self, shown: i64) -> Result<(), Malformed> {
+        self.grid().probers.insert(shown);
+        Ok(())
+    }
+
     fn moved(&mut self, name: &Dot) -> Result<Option<i64>, Malformed> {
         Ok(self.grid().moved.get(name).copied())
     }
@@ -190,6 +242,7 @@ impl Rows for MemoryRows<'_> {
     }
 
     fn set_claim(&mut self, shown: i64, claimed: Option<i64>) -> Result<(), Malformed> {
+        self.grid().probers.remove(&shown);
         match claimed {
             Some(id) => self.grid().claims.insert(shown, id),
             None => self.grid().claims.remove(&shown),
@@ -210,7 +263,11 @@ impl Rows for MemoryRows<'_> {
     }
 
     fn lose(&mut self, conflict: Conflict) -> Result<(), Malformed> {
-        self.grid().book.push(conflict);
+        let is_it = |c: &Conflict| (&c.name, c.column, c.stamp) == (&conflict.name, conflict.column, conflict.stamp);
+        match self.grid().book.iter_mut().find(|c| is_it(c)) {
+            Some(line) => (line.reason, line.by) = (conflict.reason, conflict.by),
+            None => self.grid().book.push(conflict),
+        }
         Ok(())
     }
 

@@ -1,17 +1,19 @@
 //! The seal of one replica: markers and rows in, one signed entry out, as the store does it on SQLite.
 
-use crate::database::{Database, Identity, KeyMark};
+use crate::database::{Database, Identity, KeyMark, Markers};
 use crate::rows::MemoryRows;
 use crate::schema;
 use p2pdb_core::body::{Body, Cell, unpack};
+use p2pdb_core::causal::Seen;
 use p2pdb_core::codec::Malformed;
 use p2pdb_core::entry::First;
-use p2pdb_core::id::Seq;
+use p2pdb_core::id::{AuthorId, Seq};
 use p2pdb_core::limit;
 use p2pdb_core::local::{Pen, Touch, who_is_who};
 use p2pdb_core::merge::{Context, Key, Merge, Rows};
+use p2pdb_core::record::Record;
 use p2pdb_core::value::Value;
-use p2pdb_core::writer::{GroupWriter, Start};
+use p2pdb_core::writer::{GroupWriter, Start, Written};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Seals what the user wrote. Returns how many entries that made.
@@ -24,24 +26,11 @@ pub fn seal(db: &mut Database, identity: &Identity, wall_ms: u64) -> Result<usiz
     let seen = db.log.applied_all();
     let start = start(db, identity, wall_ms);
     let mut group = GroupWriter::new(&identity.key, start);
-    for t in 0..schema::TABLES {
-        let touches = markers.touches.get(&t).map(Vec::as_slice).unwrap_or_default();
-        let keys = if schema::is_alias(t) { &[][..] } else { &markers.keys };
-        if touches.is_empty() && keys.is_empty() {
-            continue;
-        }
-        let (table, columns) = (schema::table(t), schema::columns(t));
-        let context = Context { clock: group.clock(), author: own, seq: Seq(0), seen: &seen };
-        let mut rows = db.rows(t, identity);
-        let mut merge = Merge { table: &table, rows: &mut rows, context };
-        let mut pen = Pen { group: &mut group, columns: &columns, groups: &[] };
-        merge.seal_settles(&mut pen)?;
-        seal_alias(&mut merge, &mut pen, touches)?;
-        seal_named(&mut merge, &mut pen, keys)?;
-    }
+    let mut sealing = Sealing { db, identity, seen: &seen, group: &mut group, own };
+    sealing.run(&markers)?;
     let entries = group.finish(false, false);
     let count = entries.len();
-    for entry in entries {
+    for Written { entry, .. } in entries {
         // As the store does: an entry that we could not read back must not leave.
         Body::read(&unpack(&entry.body)?, own)?.check()?;
         db.log.append(entry);
@@ -79,39 +68,107 @@ fn start(db: &mut Database, identity: &Identity, wall_ms: u64) -> Start {
     }
 }
 
-type Sealing<'m, 'r> = Merge<'m, MemoryRows<'r>>;
+struct Sealing<'s, 'g, 'k> {
+    db: &'s mut Database,
+    identity: &'s Identity,
+    seen: &'s Seen,
+    group: &'g mut GroupWriter<'k>,
+    own: AuthorId,
+}
 
-fn seal_alias(merge: &mut Sealing<'_, '_>, pen: &mut Pen<'_, '_>, touches: &[Touch]) -> Result<(), Malformed> {
-    let here = who_is_who(touches);
-    let grid = merge.rows.grid();
-    let mut records = BTreeMap::new();
-    for id in here.keys().chain(here.values().flatten()) {
-        if let Some(record) = grid.records.get(&Key::Id(*id)).filter(|r| !r.is_hidden) {
-            records.insert(*id, record.clone());
+/// What the markers of an alias table come to.
+#[derive(Default)]
+struct Aliases {
+    here: BTreeMap<i64, Option<i64>>,
+    records: BTreeMap<i64, Record>,
+    /// New id to old.
+    stays: BTreeMap<i64, i64>,
+}
+
+impl Sealing<'_, '_, '_> {
+    /// Settles; deaths, children first; then births and changes, parents first: so a name can always be told.
+    fn run(&mut self, markers: &Markers) -> Result<(), Malformed> {
+        for t in 0..schema::TABLES {
+            self.merge(t, |merge, pen| merge.seal_settles(pen))?;
         }
+        let touched = |t: &usize| markers.touches.get(t).cloned().unwrap_or_default();
+        let aliases: Vec<_> = (0..schema::TABLES).map(|t| self.aliases(t, touched(&t))).collect();
+        for t in (0..schema::TABLES).rev() {
+            self.merge(t, |merge, pen| deaths(merge, pen, &aliases[t]))?;
+        }
+        for (t, aliases) in aliases.iter().enumerate() {
+            let keys = if schema::is_alias(t) { &[][..] } else { &markers.keys };
+            self.merge(t, |merge, pen| {
+                changes(merge, pen, aliases)?;
+                seal_named(merge, pen, keys)
+            })?;
+        }
+        Ok(())
     }
-    let there = |id: &i64| grid.shown.contains_key(&Key::Id(*id));
-    let stays = here.iter().filter_map(|(id, who)| Some((*id, (*who)?)));
-    let stays: BTreeMap<i64, i64> = stays.filter(|(id, who)| there(id) && records.contains_key(who)).collect();
-    let staying: BTreeSet<i64> = stays.values().copied().collect();
-    for (id, record) in records.iter().filter(|(id, _)| !staying.contains(id)) {
-        merge.seal_death(pen, &Key::Id(*id), record)?;
+
+    fn merge(
+        &mut self,
+        t: usize,
+        work: impl FnOnce(&mut Merge<'_, MemoryRows<'_>>, &mut Pen<'_, '_>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        let (table, columns) = (schema::table(t), schema::columns(t));
+        let context = Context { clock: self.group.clock(), author: self.own, seq: Seq(0), seen: self.seen };
+        let mut rows = self.db.rows(t, self.identity);
+        let mut merge = Merge { table: &table, rows: &mut rows, context };
+        work(&mut merge, &mut Pen { group: self.group, columns: &columns, groups: &[] })
     }
-    for (_, who) in stays.iter().filter(|(id, who)| id != who) {
-        merge.rows.forget(&Key::Id(*who))?;
+
+    fn aliases(&self, t: usize, touches: Vec<Touch<i64>>) -> Aliases {
+        let grid = &self.db.grids[t];
+        let mut out = Aliases { here: who_is_who(touches), ..Aliases::default() };
+        for id in out.here.keys().chain(out.here.values().flatten()) {
+            if let Some(record) = grid.records.get(&Key::Id(*id)).filter(|r| !r.is_hidden) {
+                out.records.insert(*id, record.clone());
+            }
+        }
+        let is_there = |id: &i64| grid.shown.contains_key(&Key::Id(*id));
+        let stays = out.here.iter().filter_map(|(id, who)| Some((*id, (*who)?)));
+        out.stays = stays.filter(|(id, who)| is_there(id) && out.records.contains_key(who)).collect();
+        out
     }
-    for id in here.keys() {
+}
+
+fn deaths(merge: &mut Merge<'_, MemoryRows<'_>>, pen: &mut Pen<'_, '_>, aliases: &Aliases) -> Result<(), Malformed> {
+    let staying: BTreeSet<i64> = aliases.stays.values().copied().collect();
+    for (id, record) in aliases.records.iter().filter(|(id, _)| !staying.contains(id)) {
+        merge.seal_death(pen, &Key::Id(*id), record, false)?;
+    }
+    Ok(())
+}
+
+fn changes(merge: &mut Merge<'_, MemoryRows<'_>>, pen: &mut Pen<'_, '_>, aliases: &Aliases) -> Result<(), Malformed> {
+    let moved = || aliases.stays.iter().filter(|(new, old)| new != old);
+    for (_, old) in moved() {
+        merge.rows.forget(&Key::Id(*old))?;
+    }
+    for (new, old) in moved() {
+        let mut record = aliases.records[old].clone();
+        record.birth_id = Some(record.birth_id.unwrap_or(*old));
+        merge.rows.put(&Key::Id(*new), &record)?;
+    }
+    for id in aliases.here.keys() {
         let Some(logged) = note_logged(merge.rows, &Key::Id(*id)) else { continue };
         let cells: Vec<_> = logged.iter().map(Cell::from).collect();
-        match stays.get(id) {
-            Some(who) => merge.seal_change(pen, &Key::Id(*who), &Key::Id(*id), records[who].clone(), &cells)?,
+        match aliases.stays.get(id) {
+            Some(old) => {
+                merge.seal_change(pen, &Key::Id(*old), &Key::Id(*id), aliases.records[old].clone(), &cells)?;
+            }
             None => merge.seal_birth(pen, &Key::Id(*id), &cells)?,
         }
     }
     Ok(())
 }
 
-fn seal_named(merge: &mut Sealing<'_, '_>, pen: &mut Pen<'_, '_>, marks: &[KeyMark]) -> Result<(), Malformed> {
+fn seal_named(
+    merge: &mut Merge<'_, MemoryRows<'_>>,
+    pen: &mut Pen<'_, '_>,
+    marks: &[KeyMark],
+) -> Result<(), Malformed> {
     let mut touched: BTreeMap<&Key, bool> = BTreeMap::new();
     for mark in marks {
         *touched.entry(&mark.key).or_default() |= mark.is_delete;
@@ -126,7 +183,7 @@ fn seal_named(merge: &mut Sealing<'_, '_>, pen: &mut Pen<'_, '_>, marks: &[KeyMa
                 merge.seal_rebirth(pen, key, &record, &cells)?;
             }
             (Some(record), Some(cells)) => merge.seal_change(pen, key, key, record, &cells)?,
-            (Some(record), None) if !record.is_hidden => merge.seal_death(pen, key, &record)?,
+            (Some(record), None) if !record.is_hidden => merge.seal_death(pen, key, &record, false)?,
             (Some(_) | None, None) => {}
         }
     }

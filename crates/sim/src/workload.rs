@@ -178,7 +178,7 @@ impl User<'_> {
         self.db.ledger.open.retain(|(table, k, _), _| *table != t || k != key);
     }
 
-    fn touch(&mut self, t: usize, touch: Touch) {
+    fn touch(&mut self, t: usize, touch: Touch<i64>) {
         self.db.markers.touches.entry(t).or_default().push(touch);
     }
 

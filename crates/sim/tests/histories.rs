@@ -53,7 +53,7 @@ impl Replica {
         self.touch(LINE, Touch::Updated(line));
     }
 
-    fn touch(&mut self, t: usize, touch: Touch) {
+    fn touch(&mut self, t: usize, touch: Touch<i64>) {
         self.db.markers.touches.entry(t).or_default().push(touch);
     }
 

@@ -1,62 +1,50 @@
 //! `p2p_conflicts`: what lost a merge, and rows that are kept and can't be shown.
 
+use p2pdb_core::id::AuthorId;
 use p2pdb_core::value::Value as Cell;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::{Definition, Page, optional, text};
-use crate::store::has_private_tables;
-use crate::store::report::{self, ConflictReport};
+use crate::store::{ConflictLine, Fate, View};
 use crate::surface::attached::Attached;
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_conflicts",
-    columns: &["\"table\"", "row", "\"column\"", "value", "reason", "time", "author", "by"],
+    columns: &["id", "\"table\"", "key", "\"column\"", "value", "reason", "time", "author", "by"],
     page,
     insert: None,
 };
 
-/// Rows of the book in one page.
-const PAGE_ROWS: usize = 512;
-
 fn page(_attached: &Attached, conn: &Connection, after: i64) -> Result<Page, String> {
-    if !has_private_tables(conn).map_err(|e| e.to_string())? {
+    let Some(mut view) = View::open(conn).map_err(|e| e.to_string())? else {
         return Ok(Page::whole(Vec::new(), after));
-    }
-    // Rows that are not shown have no number of their own: they come first, under negative ones.
-    if after < 0 {
-        let stuck = report::stuck(conn).map_err(|e| e.to_string())?;
-        let first = -(stuck.len() as i64);
-        let rows = stuck.into_iter().enumerate().map(|(at, s)| (first + at as i64, row(s)));
-        let mut rows: Vec<_> = rows.filter(|(rowid, _)| *rowid > after).collect();
-        let (more, is_last) = booked(conn, 0)?;
-        rows.extend(more);
-        return Ok(Page { rows, is_last });
-    }
-    let (rows, is_last) = booked(conn, after)?;
-    Ok(Page { rows, is_last })
+    };
+    let lines = view.conflicts().map_err(|e| e.to_string())?;
+    Ok(Page::whole(lines.into_iter().map(row).collect(), after))
 }
 
-fn booked(conn: &Connection, after: i64) -> Result<(Vec<super::Row>, bool), String> {
-    let found = report::conflicts(conn, after, PAGE_ROWS).map_err(|e| e.to_string())?;
-    let is_last = found.len() < PAGE_ROWS;
-    Ok((found.into_iter().map(|(id, c)| (id, row(c))).collect(), is_last))
-}
-
-fn row(c: ConflictReport) -> Vec<Value> {
+fn row(line: ConflictLine) -> Vec<Value> {
+    let reason = match line.fate {
+        Fate::Overwritten => "a concurrent write to the same column is later".to_owned(),
+        Fate::Deleted => "the row was deleted by one who had not seen the write".to_owned(),
+        Fate::Hidden(why) => format!("the row is kept and not shown: {why}"),
+    };
+    let by = (line.by_author != AuthorId::default()).then(|| line.by_author.to_string());
     vec![
-        text(c.table),
-        text(c.row),
-        optional(c.column),
-        c.value.map_or(Value::Null, shown),
-        text(c.reason),
-        optional(c.time_ms),
-        optional(c.author.map(|a| a.to_string())),
-        optional(c.by.map(|a| a.to_string())),
+        optional(line.id),
+        text(line.table),
+        text(line.key),
+        text(line.column),
+        shown(line.value),
+        text(reason),
+        Value::Integer(line.stamp.clock.ms() as i64),
+        text(line.stamp.author.to_string()),
+        optional(by),
     ]
 }
 
-/// A value as SQLite has it; a reference as the name of the row it means.
+/// A value as SQLite has it; a reference as the row it means.
 fn shown(cell: Cell) -> Value {
     match cell {
         Cell::Null => Value::Null,
@@ -67,6 +55,6 @@ fn shown(cell: Cell) -> Value {
             Err(e) => Value::Blob(e.into_bytes()),
         },
         Cell::Blob(b) => Value::Blob(b),
-        Cell::Ref(name) => Value::Text(report::name_text(&name)),
+        Cell::Ref(name) => Value::Text(format!("{name:?}")),
     }
 }

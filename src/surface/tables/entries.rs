@@ -1,11 +1,12 @@
 //! `p2p_log`: the log, in order of arrival. Selecting exports entries, inserting imports them: the network is just one
 //! transport.
 
+use p2pdb_core::limit;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::{Definition, Page, text};
-use crate::store::{self, has_private_tables, report};
+use super::{Definition, Page, Row, text};
+use crate::store::{self, LogLine, View};
 use crate::surface::attached::Attached;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -15,35 +16,32 @@ pub(super) const DEFINITION: Definition = Definition {
     insert: Some(insert),
 };
 
-/// Bytes of entries in one page.
-const PAGE_BYTES: usize = 1024 * 1024;
 /// Where the entry stands among the columns.
 const ENTRY: usize = 9;
 
 fn page(_attached: &Attached, conn: &Connection, after: i64) -> Result<Page, String> {
-    if !has_private_tables(conn).map_err(|e| e.to_string())? {
-        return Ok(Page::whole(Vec::new(), after));
-    }
-    let entries = report::log_after(conn, after, PAGE_BYTES).map_err(|e| e.to_string())?;
-    let is_last = entries.is_empty();
-    let rows = entries.into_iter().map(|e| {
-        let h = &e.header;
-        let deps: Vec<_> = h.deps.iter().map(|d| format!("{d}")).collect();
-        let row = vec![
-            text(hex(&e.hash)),
-            text(h.author.to_string()),
-            Value::Integer(h.seq.0 as i64),
-            text(h.clock.to_string()),
-            Value::Integer(h.clock.ms() as i64),
-            if h.seq.0 == 1 { Value::Null } else { text(h.prev.to_string()) },
-            text(serde_json::json!(deps).to_string()),
-            Value::Integer(e.ops),
-            Value::Integer(e.entry.len() as i64),
-            Value::Blob(e.entry),
-        ];
-        (e.n, row)
-    });
-    Ok(Page { rows: rows.collect(), is_last })
+    let Some(view) = View::open(conn).map_err(|e| e.to_string())? else { return Ok(Page::whole(Vec::new(), after)) };
+    let lines =
+        view.log_after(u64::try_from(after).unwrap_or_default(), limit::LOG_PAGE_MAX).map_err(|e| e.to_string())?;
+    let is_last = lines.is_empty();
+    Ok(Page { rows: lines.into_iter().map(row).collect(), is_last })
+}
+
+fn row(line: LogLine) -> Row {
+    let deps: Vec<_> = line.deps.iter().map(ToString::to_string).collect();
+    let row = vec![
+        text(line.id.to_string()),
+        text(line.author.to_string()),
+        Value::Integer(line.seq.0 as i64),
+        text(line.clock.to_string()),
+        Value::Integer(line.clock.ms() as i64),
+        if line.seq.0 == 1 { Value::Null } else { text(line.prev.to_string()) },
+        text(serde_json::json!(deps).to_string()),
+        Value::Integer(line.ops.into()),
+        Value::Integer(line.bytes as i64),
+        if line.entry.is_empty() { Value::Null } else { Value::Blob(line.entry) },
+    ];
+    (line.n as i64, row)
 }
 
 /// `INSERT INTO p2p_log(entry) VALUES(?)`: stages the entry; it is merged once the transaction is committed.
@@ -58,9 +56,5 @@ fn insert(attached: &Attached, conn: &Connection, values: &[Value]) -> Result<i6
     let Some(sidecar) = attached.sidecar().map_err(|e| e.to_string())? else {
         return Err("this database is in no group; call p2p_join(ticket) first".into());
     };
-    store::stage(conn, sidecar.identity().group, entry).map(|()| 0).map_err(|e| e.to_string())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    store::stage(conn, sidecar.identity().group, entry).map(|_| 0).map_err(|e| e.to_string())
 }

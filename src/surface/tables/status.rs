@@ -2,10 +2,11 @@
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Definition, Page, optional, text};
 use crate::node::State;
-use crate::store::{has_private_tables, report};
+use crate::store::View;
 use crate::surface::attached::Attached;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -30,8 +31,10 @@ pub(super) const DEFINITION: Definition = Definition {
 };
 
 fn page(attached: &Attached, conn: &Connection, after: i64) -> Result<Page, String> {
-    let is_tracked = has_private_tables(conn).map_err(|e| e.to_string())?;
-    let counts = if is_tracked { report::counts(conn).map_err(|e| e.to_string())? } else { report::Counts::default() };
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let counts = View::open(conn).and_then(|v| v.map(|v| v.status(now_ms)).transpose()).map_err(|e| e.to_string())?;
+    let is_tracked = counts.is_some();
+    let counts = counts.unwrap_or_default();
     let (identity, problem) = match attached.sidecar() {
         Ok(sidecar) => (sidecar.map(|s| s.identity()), None),
         Err(why) => (None, Some(why.to_string())),
@@ -53,13 +56,13 @@ fn page(attached: &Attached, conn: &Connection, after: i64) -> Result<Page, Stri
         text(detail),
         text(view.listen.join(" ")),
         Value::Integer(connected as i64),
-        Value::Integer(counts.entries),
-        Value::Integer(counts.pending),
-        Value::Integer(counts.parked),
-        Value::Integer(counts.quarantined),
+        Value::Integer(counts.entries as i64),
+        Value::Integer(counts.pending as i64),
+        Value::Integer(counts.parked() as i64),
+        Value::Integer(counts.quarantined as i64),
         optional(view.last_error.or(problem)),
         optional(view.next_retry_ms.map(|ms| ms as i64)),
-        optional(counts.digest.map(|d| d.iter().map(|b| format!("{b:02x}")).collect::<String>())),
+        optional(is_tracked.then(|| counts.digest.to_string())),
     ];
     Ok(Page::whole(vec![row], after))
 }

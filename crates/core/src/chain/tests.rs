@@ -54,7 +54,12 @@ impl Chains for Store {
     fn held(&self, author: &AuthorId) -> Result<Option<Held>, Infallible> {
         let last = self.0.iter().rfind(|e| e.header.author == *author);
         let first = self.0.iter().find_map(|e| e.header.first.as_ref().filter(|f| f.key.author() == *author));
-        Ok(last.zip(first).map(|(e, first)| Held { seq: e.header.seq, id: e.id, key: first.key }))
+        Ok(last.zip(first).map(|(e, first)| Held {
+            seq: e.header.seq,
+            id: e.id,
+            clock: e.header.clock,
+            key: first.key,
+        }))
     }
 
     fn id_at(&self, author: &AuthorId, seq: Seq) -> Result<Option<EntryId>, Infallible> {

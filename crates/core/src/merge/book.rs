@@ -1,0 +1,94 @@
+//! The book of conflicts: values that are not visible and that nobody who had seen them replaced (rule R19).
+//!
+//! A write that stops being the cell gets a line unless the operation that displaced it came from one who had seen
+//! it. A write that is kept beside the cell (it belongs to another birth of the row) and holds the very value that is
+//! shown needs none: the record still knows it. Lines are struck when somebody who had seen the value writes the
+//! column or deletes the row. A line whose value is visible again is left out when the book is read, not struck: the
+//! next write may cover it again.
+
+use super::{Conflict, Found, Merge, Reason, Rows, own};
+use crate::body::Cell;
+use crate::clock::Stamp;
+use crate::name::Name;
+use crate::row::RowState;
+use crate::value::Value;
+
+impl<R: Rows> Merge<'_, R> {
+    /// Enters what this operation made invisible without its author having seen it, or what of the
+    /// operation itself is not visible. True if there is a line on the row now.
+    pub(crate) fn book(
+        &mut self,
+        name: &Name,
+        before: &RowState,
+        after: &RowState,
+        at: Stamp,
+        incoming: &[(usize, Value)],
+        is_auto: bool,
+    ) -> Result<bool, R::Error> {
+        let mut is_booked = false;
+        for column in 0..before.writes.len().max(after.writes.len()) {
+            if self.is_key(column) {
+                continue;
+            }
+            let winner = after.cell(column);
+            let kept = after.writes.get(column).map(Vec::as_slice).unwrap_or_default();
+            let old = before.writes.get(column).into_iter().flatten().map(|w| (&w.value, w.stamp));
+            let new = incoming.iter().filter(|(c, _)| *c == column).map(|(_, value)| (value, at));
+            for (value, stamp) in old.chain(new) {
+                let is_kept = kept.iter().any(|w| w.stamp == stamp);
+                let is_shown = winner.is_some_and(|w| w.stamp == stamp || (is_kept && w.value == value));
+                let is_replaced = !is_kept && stamp != at && self.context.saw(&stamp) && !is_auto;
+                if is_shown || is_replaced {
+                    continue;
+                }
+                let reason = if winner.is_some() { Reason::Overwritten } else { Reason::Deleted };
+                let by = winner.map_or(at, |w| w.stamp);
+                self.rows.lose(Conflict { name: name.clone(), column, value: value.clone(), stamp, reason, by })?;
+                is_booked = true;
+            }
+        }
+        Ok(is_booked)
+    }
+
+    /// A write that comes after all it had seen of its row is gone. True if there is a line on the row now.
+    pub(super) fn lose_late(&mut self, name: &Name, at: Stamp, cells: &[(usize, Cell<'_>)]) -> Result<bool, R::Error> {
+        if self.rows.has_book() {
+            let columns: Vec<_> = cells.iter().map(|c| c.0).collect();
+            self.rows.strike(name, Some(&columns), &self.context)?;
+        }
+        let mut is_booked = false;
+        for (column, cell) in cells {
+            if self.is_key(*column) || *column >= self.table.columns {
+                continue;
+            }
+            let (name, value) = (name.clone(), own(cell)?);
+            self.rows.lose(Conflict {
+                name,
+                column: *column,
+                value,
+                stamp: at,
+                reason: Reason::Deleted,
+                by: Stamp::default(),
+            })?;
+            is_booked = true;
+        }
+        Ok(is_booked)
+    }
+
+    /// A delete of a row that is gone already: its author had seen what stands in the book all the same.
+    pub(super) fn strike_gone(&mut self, name: &Name, is_auto: bool) -> Result<(), R::Error> {
+        if !is_auto && self.rows.has_book() {
+            self.rows.strike(name, None, &self.context)?;
+        }
+        Ok(())
+    }
+
+    /// Notes on the row's record that it has a line.
+    pub(super) fn note_conflicts(&mut self, mut found: Found, has: bool) -> Result<(), R::Error> {
+        if !has || found.record.has_conflicts {
+            return Ok(());
+        }
+        found.record.has_conflicts = true;
+        self.rows.put(&found.key, &found.record)
+    }
+}

@@ -1,0 +1,178 @@
+//! Who shows which integer key (rule P4), worked out only for the rows whose ids hang on one another.
+//!
+//! A row that claims an id pulls in the row that shows it, all that claim it, and those that would derive it; the ids
+//! these show are looked at in turn until nothing new comes up.
+
+use super::{Found, Key, Merge, Refusal, Rows};
+use crate::claim::{self, Claim};
+use crate::name::Name;
+use crate::record::Record;
+use crate::row::RowState;
+use crate::value::Value;
+use std::collections::BTreeSet;
+
+/// One row whose id is being decided.
+pub(super) struct Member {
+    /// The id it shows; none while it is not in the table.
+    pub(super) key: Option<i64>,
+    pub(super) record: Record,
+    /// Its merged state, once known to change.
+    pub(super) state: Option<RowState>,
+    pub(super) claim: Claim,
+}
+
+pub(super) fn id_claim(record: &Record, state: &RowState, column: usize) -> Claim {
+    let cell = state.cell(column);
+    let id = cell.and_then(|w| if let Value::Integer(id) = w.value { Some(*id) } else { None });
+    Claim { stamp: cell.map_or(record.born, |w| w.claim), name: record.born.dot(), id: id.unwrap_or_default() }
+}
+
+impl<R: Rows> Merge<'_, R> {
+    /// An id came free: the earliest row that claims it gets it, or one that would derive it.
+    pub(super) fn take_back(&mut self, id: i64) -> Result<(), R::Error> {
+        let mut waiting = self.rows.claimants(id)?;
+        if waiting.is_empty() {
+            waiting = self.rows.probers(id)?;
+        }
+        let Some(shown) = waiting.first().copied() else { return Ok(()) };
+        match self.member(shown)? {
+            Some(member) => self.place(member),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for ids that came free while rows were parked.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn take_back_all(&mut self, freed: impl IntoIterator<Item = i64>) -> Result<(), R::Error> {
+        freed.into_iter().try_for_each(|id| self.take_back(id))
+    }
+
+    fn member(&mut self, shown: i64) -> Result<Option<Member>, R::Error> {
+        let Some(record) = self.rows.record(&Key::Id(shown))?.filter(|r| !r.is_hidden) else { return Ok(None) };
+        let column = self.table.id_column.unwrap_or_default();
+        let claim = match &record.state {
+            Some(state) => id_claim(&record, state, column),
+            None => Claim { stamp: record.stamp(column), name: record.born.dot(), id: shown },
+        };
+        Ok(Some(Member { key: Some(shown), record, state: None, claim }))
+    }
+
+    /// Gives ids to `first` and to all rows whose ids hang on it.
+    ///
+    /// The digest must hold nothing of a `first` that has a state of its own (its share was taken off, or it is new);
+    /// a member that has a key and no state is as stored.
+    pub(super) fn place(&mut self, first: Member) -> Result<(), R::Error> {
+        let mut members = vec![first];
+        let mut visited = BTreeSet::new();
+        let shown = loop {
+            let claims: Vec<_> = members.iter().map(|m| m.claim).collect();
+            let shown = claim::assign(&claims);
+            let ids: BTreeSet<i64> = members
+                .iter()
+                .flat_map(|m| [Some(m.claim.id), m.key])
+                .chain(shown.iter().copied())
+                .flatten()
+                .filter(|id| !visited.contains(id))
+                .collect();
+            if ids.is_empty() {
+                break shown;
+            }
+            for id in ids {
+                visited.insert(id);
+                let others = self.rows.claimants(id)?.into_iter().chain(self.rows.probers(id)?);
+                for other in others.chain([id]).collect::<Vec<_>>() {
+                    if members.iter().all(|m| m.key != Some(other))
+                        && let Some(member) = self.member(other)?
+                    {
+                        members.push(member);
+                    }
+                }
+            }
+        };
+        self.move_members(members, &shown)
+    }
+
+    fn move_members(&mut self, mut members: Vec<Member>, shown: &[Option<i64>]) -> Result<(), R::Error> {
+        for (member, shown) in members.iter_mut().zip(shown) {
+            let Some(key) = member.key else { continue };
+            if member.state.is_none() {
+                if *shown == Some(key) {
+                    continue;
+                }
+                let old = self.row_digest(&Key::Id(key), &member.record);
+                self.rows.digest(0, old);
+                let name = self.name_of(&Key::Id(key), &member.record);
+                let found = Found { key: Key::Id(key), name, record: member.record.clone() };
+                member.state = Some(self.expand(&found)?);
+            }
+            let birth = member.record.birth_id.unwrap_or(key);
+            member.record.birth_id = Some(birth);
+        }
+        // Only now: a row may refer to another of them, and its state is told by the records as they are.
+        for key in members.iter().filter(|m| m.state.is_some()).filter_map(|m| m.key) {
+            self.rows.forget(&Key::Id(key))?;
+            self.rows.set_claim(key, None)?;
+            if !self.table.refs.is_empty() {
+                self.rows.set_literals(&Key::Id(key), &[])?;
+            }
+        }
+        let moves = members.iter().zip(shown).filter_map(|(m, to)| Some((m.key?, (*to)?)));
+        let moves: Vec<_> = moves.filter(|(a, b)| a != b).collect();
+        if !moves.is_empty() {
+            self.rows.renumber(&moves)?;
+        }
+        for (member, shown) in members.iter().zip(shown).filter(|(m, _)| m.key.is_some()) {
+            if let (Some(state), Some(id)) = (&member.state, shown) {
+                self.announce(&member.record, state, *id)?;
+            }
+        }
+        // Rows that were there before come first: a new one may be refused for their sake, not they for its.
+        let (old, new): (Vec<_>, Vec<_>) = members.into_iter().zip(shown).partition(|(m, _)| m.key.is_some());
+        old.into_iter().chain(new).try_for_each(|(member, shown)| self.keep_member(member, *shown))
+    }
+
+    /// Lets references to a row find it under its new id while it is being shown: it may refer to itself, or to another
+    /// row that moves with it.
+    fn announce(&mut self, record: &Record, state: &RowState, id: i64) -> Result<(), R::Error> {
+        if self.table.refs.is_empty() {
+            return Ok(());
+        }
+        let (mut record, dot) = (record.clone(), record.born.dot());
+        let birth = record.birth_id.unwrap_or(id);
+        (record.is_hidden, record.state) = (false, Some(Box::new(state.clone())));
+        self.rows.set_moved(&dot, (id != birth).then_some(id))?;
+        self.rows.put(&Key::Id(id), &record)
+    }
+
+    fn keep_member(&mut self, member: Member, shown: Option<i64>) -> Result<(), R::Error> {
+        let Member { key, mut record, state: Some(state), claim } = member else { return Ok(()) };
+        let birth = record.birth_id.unwrap_or(claim.id);
+        let name = Name::Born { dot: record.born.dot(), id: birth };
+        let id = shown.unwrap_or(claim.id);
+        record.birth_id = (id != birth).then_some(birth);
+        let mut found = Found { key: Key::Id(id), name, record };
+        if key.is_none() && shown.is_some() {
+            self.announce(&found.record, &state, id)?;
+        }
+        let refusal = match shown {
+            Some(_) => self.show_cells(&mut found, &state)?,
+            None => Some(Refusal::constraint("no derived id is free")),
+        };
+        if let (Some(refusal), true) = (&refusal, found.record.is_hidden) {
+            self.rows.forget(&found.key)?;
+            return self.keep_hidden(found, state, refusal);
+        }
+        if id != claim.id {
+            self.rows.set_claim(id, Some(claim.id))?;
+            if id != claim::derived_id(&claim.name, 0) {
+                self.rows.set_prober(id)?;
+            }
+        }
+        self.rows.set_moved(&claim.name, (id != birth).then_some(id))?;
+        self.rows.set_stuck(&found.key, refusal.as_ref())?;
+        found.record = self.fit_record(found.record, &found.key, state);
+        self.keep(&found, 0)
+    }
+}

@@ -1,0 +1,279 @@
+//! The general way: the row's whole merged state, what the table shows of it, and the record that fits.
+//!
+//! A row that can't be shown is *hidden*: its state is kept whole in its record and the reason beside it. A row that
+//! refers to one that is not visible is hidden until that one is.
+
+use super::{Found, Key, Member, Merge, Refusal, Rows, is_literal, own};
+use crate::body::Cell;
+use crate::claim;
+use crate::clock::Stamp;
+use crate::id::Dot;
+use crate::name::{self, Name, key_name};
+use crate::record::Record;
+use crate::row::RowState;
+use crate::value::Value;
+
+impl<R: Rows> Merge<'_, R> {
+    pub(super) fn reinsert(
+        &mut self,
+        found: Found,
+        at: Stamp,
+        over: &[Dot],
+        cells: &[Cell<'_>],
+    ) -> Result<(), R::Error> {
+        let before = self.expand(&found)?;
+        let values: Vec<Value> = cells.iter().map(own).collect::<Result<_, _>>()?;
+        let mut after = before.clone();
+        after.insert(at, over, values.clone());
+        let incoming: Vec<_> = values.into_iter().enumerate().collect();
+        self.finish(found, &before, after, at, &incoming)
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        found: Found,
+        before: &RowState,
+        after: RowState,
+        at: Stamp,
+        incoming: &[(usize, Value)],
+    ) -> Result<(), R::Error> {
+        self.book_and_show(found, before, after, at, incoming, false)
+    }
+
+    pub(super) fn book_and_show(
+        &mut self,
+        mut found: Found,
+        before: &RowState,
+        after: RowState,
+        at: Stamp,
+        incoming: &[(usize, Value)],
+        is_auto: bool,
+    ) -> Result<(), R::Error> {
+        let columns: Vec<_> = incoming.iter().map(|(c, _)| *c).collect();
+        if found.record.has_conflicts && !columns.is_empty() {
+            found.record.has_conflicts = self.rows.strike(&found.name, Some(&columns), &self.context)?;
+        }
+        if self.book(&found.name, before, &after, at, incoming, is_auto)? {
+            found.record.has_conflicts = true;
+        }
+        if after.is_alive() { self.show_state(found, after) } else { self.remove(&found, Some(before)) }
+    }
+
+    /// Brings the visible row to the merged state, and keeps the record that fits.
+    pub(super) fn show_state(&mut self, mut found: Found, state: RowState) -> Result<(), R::Error> {
+        let refs = state.writes.iter().flatten().any(|w| matches!(w.value, Value::Ref(_)));
+        if refs && let Some(refusal) = self.missing(&found.name, &state)? {
+            let freed = self.park_found(found, state, &refusal)?;
+            return self.take_back_all(freed);
+        }
+        let old = self.row_digest(&found.key, &found.record);
+        if let Some(column) = self.table.id_column {
+            let claim = super::place::id_claim(&found.record, &state, column);
+            let key = match found.key {
+                Key::Id(id) if !found.record.is_hidden => Some(id),
+                _ => {
+                    self.rows.forget(&found.key)?;
+                    self.rows.set_stuck(&found.key, None)?;
+                    None
+                }
+            };
+            self.rows.digest(0, old);
+            return self.place(Member { key, record: found.record, state: Some(state), claim });
+        }
+        let refusal = self.show_cells(&mut found, &state)?;
+        self.rows.set_stuck(&found.key, refusal.as_ref())?;
+        found.record = self.fit_record(found.record, &found.key, state);
+        self.keep(&found, old)
+    }
+
+    fn missing(&mut self, name: &Name, state: &RowState) -> Result<Option<Refusal>, R::Error> {
+        let mut cells = self.cells_of(state, None);
+        // A row that refers to itself waits for nobody.
+        let own = Cell::Ref(name.clone());
+        cells.iter_mut().filter(|c| **c == own).for_each(|c| *c = Cell::Null);
+        self.rows.missing(&cells)
+    }
+
+    /// Hides a row that refers to one that is not visible any more, with the state that it had. Gives the id that came
+    /// free, for [`Merge::take_back_all`] once all such rows are parked.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn park(&mut self, key: &Key, state: RowState, why: &Refusal) -> Result<Option<i64>, R::Error> {
+        let Some(record) = self.rows.record(key)? else { return Ok(None) };
+        let found = Found { key: key.clone(), name: self.name_of(key, &record), record };
+        self.rows.hide(key)?;
+        let mut found = found;
+        let old = self.row_digest(&found.key, &found.record);
+        let freed = self.leave_table(&mut found)?;
+        self.rows.digest(0, old);
+        self.keep_hidden(found, state, why)?;
+        Ok(freed)
+    }
+
+    /// The row's whole state as merged; none if there is no such row.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn state_of(&mut self, key: &Key) -> Result<Option<RowState>, R::Error> {
+        let Some(record) = self.rows.record(key)? else { return Ok(None) };
+        let found = Found { key: key.clone(), name: self.name_of(key, &record), record };
+        self.expand(&found).map(Some)
+    }
+
+    fn park_found(&mut self, mut found: Found, state: RowState, refusal: &Refusal) -> Result<Option<i64>, R::Error> {
+        let old = self.row_digest(&found.key, &found.record);
+        let mut freed = None;
+        if !found.record.is_hidden {
+            self.rows.before_gone(&found.key)?;
+            self.rows.hide(&found.key)?;
+            freed = self.leave_table(&mut found)?;
+        }
+        self.rows.digest(0, old);
+        self.keep_hidden(found, state, refusal)?;
+        Ok(freed)
+    }
+
+    /// The books of a row that leaves the table but stays alive. Gives the id that came free.
+    fn leave_table(&mut self, found: &mut Found) -> Result<Option<i64>, R::Error> {
+        self.rows.forget(&found.key)?;
+        if !self.table.refs.is_empty() {
+            self.rows.set_literals(&found.key, &[])?;
+        }
+        found.record.is_hidden = true;
+        let Key::Id(id) = found.key else { return Ok(None) };
+        self.rows.set_claim(id, None)?;
+        Ok(Some(id))
+    }
+
+    /// Keeps a row that is not in the table. The digest must hold nothing of it.
+    pub(super) fn keep_hidden(&mut self, mut found: Found, state: RowState, refusal: &Refusal) -> Result<(), R::Error> {
+        found.record.is_hidden = true;
+        found.record.hashes.clear();
+        self.hide_away(&mut found);
+        if let (Key::Id(id), Name::Born { dot, .. }) = (&found.key, &found.name) {
+            self.rows.set_moved(dot, Some(*id))?;
+        }
+        self.rows.set_stuck(&found.key, Some(refusal))?;
+        found.record = self.fit_record(found.record, &found.key, state);
+        self.keep(&found, 0)
+    }
+
+    /// A hidden row of an alias table shows no id: its record stands under a negative one, derived from its name.
+    pub(super) fn hide_away(&mut self, found: &mut Found) {
+        if let (Key::Id(id), Name::Born { dot, id: birth }) = (&mut found.key, &found.name) {
+            *id = -claim::derived_id(dot, 0);
+            found.record.birth_id = Some(*birth);
+        }
+    }
+
+    pub(super) fn remove(&mut self, found: &Found, before: Option<&RowState>) -> Result<(), R::Error> {
+        let old = self.row_digest(&found.key, &found.record);
+        if !found.record.is_hidden {
+            self.rows.before_gone(&found.key)?;
+            self.rows.hide(&found.key)?;
+        }
+        self.rows.forget(&found.key)?;
+        self.rows.digest(0, old);
+        if found.record.state.is_some() || before.is_some() {
+            self.rows.set_stuck(&found.key, None)?;
+            if !self.table.refs.is_empty() {
+                self.rows.set_literals(&found.key, &[])?;
+            }
+        }
+        if let (Key::Id(id), Name::Born { dot, id: birth }) = (&found.key, &found.name) {
+            if id != birth {
+                self.rows.set_moved(dot, None)?;
+            }
+            self.rows.set_claim(*id, None)?;
+            if !found.record.is_hidden {
+                self.take_back(*id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The cells as merged; `id` stands for the cell that is only a claim.
+    pub(super) fn cells_of<'s>(&self, state: &'s RowState, id: Option<i64>) -> Vec<Cell<'s>> {
+        let cell = |c: usize| match id {
+            Some(id) if self.table.id_column == Some(c) => Cell::Integer(id),
+            _ => state.cell(c).map_or(Cell::Null, |w| Cell::from(w.value)),
+        };
+        (0..self.table.columns).map(cell).collect()
+    }
+
+    /// Changes what differs between the row as shown and its cells; the id is not this function's business.
+    pub(super) fn show_cells(&mut self, found: &mut Found, state: &RowState) -> Result<Option<Refusal>, R::Error> {
+        let id = if let Key::Id(id) = found.key { Some(id) } else { None };
+        let cells = self.cells_of(state, id);
+        let hashes = self.hashes_of(&cells);
+        if found.record.is_hidden {
+            let refusal = self.rows.show(&found.key, &cells)?;
+            if refusal.is_none() {
+                found.record.is_hidden = false;
+                found.record.hashes = hashes;
+            }
+            return Ok(refusal);
+        }
+        let differs = |c: &usize| found.record.hashes.get(*c) != Some(&hashes[*c]) && Some(*c) != self.table.id_column;
+        let changed: Vec<_> = (0..self.table.columns).filter(differs).map(|c| (c, cells[c].clone())).collect();
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        let refusal = self.rows.change(&found.key, &changed)?;
+        if refusal.is_none() {
+            found.record.hashes = hashes;
+        }
+        Ok(refusal)
+    }
+
+    /// The record for a row with that state: plain where it can be.
+    pub(crate) fn fit_record(&self, mut record: Record, key: &Key, state: RowState) -> Record {
+        let incarnation = state.incarnations.first().copied().unwrap_or_default();
+        let is_named = self.table.id_column.is_none();
+        let keeps_name = is_named || incarnation.dot() == record.born.dot();
+        let shows = |c: usize| match (key, self.table.id_column) {
+            (Key::Id(id), Some(column)) if column == c => {
+                state.cell(c).is_some_and(|w| *w.value == Value::Integer(*id))
+            }
+            _ => state
+                .cell(c)
+                .is_some_and(|w| record.hashes.get(c) == Some(&self.rows.hasher().hash(&Cell::from(w.value)))),
+        };
+        let literal = |c: usize| state.cell(c).is_some_and(|w| is_literal(&Cell::from(w.value)));
+        let is_plain = !record.is_hidden
+            && keeps_name
+            && state.is_simple()
+            && !self.needs_state(key, literal)
+            && (0..self.table.columns).all(shows);
+        if is_plain {
+            record.born = incarnation;
+            let stamps = (0..self.table.columns).filter_map(|c| state.cell(c).map(|w| (c, w.stamp)));
+            record.diverged = stamps.filter(|(_, stamp)| *stamp != incarnation).collect();
+            record.state = None;
+        } else {
+            record.diverged.clear();
+            record.state = Some(Box::new(state));
+        }
+        record
+    }
+
+    /// Does the record have to hold the values, since the visible row does not tell them?
+    pub(crate) fn needs_state(&self, key: &Key, is_literal: impl Fn(usize) -> bool) -> bool {
+        let is_hashed = matches!(key, Key::Name(k) if name::is_hashed(k));
+        is_hashed || self.table.refs.iter().any(|c| is_literal(*c))
+    }
+
+    /// Drops from an update of a named row what would make its key another row's.
+    pub(super) fn keep_key(&self, found: &Found, before: &RowState, values: &mut Vec<(usize, Value)>) {
+        let Name::Key(name) = &found.name else { return };
+        let null = Value::Null;
+        let key = self.table.key.iter().map(|(c, collation)| {
+            let new = values.iter().find(|(column, _)| column == c).map(|(_, v)| v);
+            (new.or(before.cell(*c).map(|w| w.value)).unwrap_or(&null), *collation)
+        });
+        if key_name(key) != Name::Key(name.clone()) {
+            values.retain(|(c, _)| !self.is_key(*c));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a transaction knows of a table's side tables without looking each time: most are empty most of the time.
+//!
+//! Read once a transaction and table, raised where a row is added. Only the store writes these tables, under the
+//! write lock, so that a flag can't be out of date; one that stays up though the last row went costs a look.
+
+use rusqlite::Connection;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+/// Has the table rows in…
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TableFlags {
+    /// the book of conflicts,
+    pub(super) book: bool,
+    /// the list of rows that claim another id,
+    pub(super) claims: bool,
+    /// that list, as probing,
+    pub(super) probers: bool,
+    /// the list of rows that wait for one that they refer to,
+    pub(super) waits: bool,
+    /// the list of rows that are not shown as merged,
+    pub(super) stuck: bool,
+    /// the list of plain values in columns for references,
+    pub(super) literals: bool,
+    /// the same, as the table that they refer to?
+    pub(super) meant: bool,
+}
+
+/// The flags of one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Flags {
+    tables: RefCell<BTreeMap<i64, TableFlags>>,
+    /// Rows became visible that others may have waited for, or one that waits has changed.
+    pub(super) woke: Cell<bool>,
+    /// References to rows that are not there are shown as NULL for the moment.
+    pub(super) is_lenient: Cell<bool>,
+    /// Ids that came free while rows were parked: (table, id).
+    pub(super) freed: RefCell<Vec<(i64, i64)>>,
+}
+
+const READ: &str = "SELECT
+    EXISTS(SELECT 1 FROM _p2p_conflict WHERE t = ?1),
+    EXISTS(SELECT 1 FROM _p2p_claim WHERE t = ?1),
+    EXISTS(SELECT 1 FROM _p2p_claim WHERE t = ?1 AND probes),
+    EXISTS(SELECT 1 FROM _p2p_stuck WHERE t = ?1 AND waits),
+    EXISTS(SELECT 1 FROM _p2p_stuck WHERE t = ?1),
+    EXISTS(SELECT 1 FROM _p2p_literal WHERE t = ?1),
+    EXISTS(SELECT 1 FROM _p2p_literal WHERE parent = ?1)";
+
+impl Flags {
+    /// Forgets all: another transaction begins.
+    pub(super) fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn of(&self, conn: &Connection, t: i64) -> rusqlite::Result<TableFlags> {
+        if let Some(flags) = self.tables.borrow().get(&t) {
+            return Ok(*flags);
+        }
+        let flags = conn.prepare_cached(READ)?.query_row([t], |row| {
+            Ok(TableFlags {
+                book: row.get(0)?,
+                claims: row.get(1)?,
+                probers: row.get(2)?,
+                waits: row.get(3)?,
+                stuck: row.get(4)?,
+                literals: row.get(5)?,
+                meant: row.get(6)?,
+            })
+        })?;
+        self.tables.borrow_mut().insert(t, flags);
+        Ok(flags)
+    }
+
+    pub(super) fn raise(&self, t: i64, raise: impl FnOnce(&mut TableFlags)) {
+        raise(self.tables.borrow_mut().entry(t).or_default());
+    }
+}

@@ -1,0 +1,172 @@
+//! Between what the log says and what the table shows: references as names, and as the keys those rows show.
+
+use p2pdb_core::body::Cell;
+use p2pdb_core::id::Dot;
+use p2pdb_core::merge::{Key, Refusal};
+use p2pdb_core::name::{self, Name};
+use p2pdb_core::record::Record;
+use p2pdb_core::value::Value;
+use rusqlite::{OptionalExtension, params};
+
+use super::StoreError;
+use super::rows::{SqliteRows, bind_key};
+
+/// How deep references are followed through keys that are references themselves.
+const REF_DEPTH_MAX: usize = 16;
+
+impl SqliteRows<'_> {
+    /// The values that find the visible row; none if the row it is about can't be found by value.
+    pub(super) fn key_params(&mut self, key: &Key) -> Result<Option<Vec<Value>>, StoreError> {
+        match key {
+            Key::Id(id) => Ok(Some(vec![Value::Integer(*id)])),
+            Key::Name(bytes) if name::is_hashed(bytes) => {
+                let Some(state) = self.record_of(self.table.t, key)?.and_then(|r| r.state) else { return Ok(None) };
+                let values = self.table.merge.key.iter().map(|(c, _)| state.cell(*c).map(|w| w.value.clone()));
+                let Some(values) = values.collect::<Option<Vec<_>>>() else { return Ok(None) };
+                self.key_shown_as(&values)
+            }
+            Key::Name(bytes) => {
+                let values = name::key_values(bytes)?;
+                self.key_shown_as(&values)
+            }
+        }
+    }
+
+    fn key_shown_as(&mut self, values: &[Value]) -> Result<Option<Vec<Value>>, StoreError> {
+        let table = self.table;
+        let columns = table.merge.key.iter().map(|(c, _)| table.refs.get(c).copied());
+        values.iter().zip(columns).map(|(v, parent)| self.shown_as(v, parent, 0)).collect()
+    }
+
+    /// What a value of a column that means rows of `parent` looks like in the table: a reference as the key that the
+    /// row it means shows now. None if that row is not there.
+    fn shown_as(&mut self, value: &Value, parent: Option<i64>, depth: usize) -> Result<Option<Value>, StoreError> {
+        match (value, parent) {
+            (Value::Ref(name), Some(parent)) => self.name_shown_as(name, parent, depth),
+            (Value::Ref(_), None) => Ok(None),
+            _ => Ok(Some(value.clone())),
+        }
+    }
+
+    fn name_shown_as(&mut self, name: &Name, parent: i64, depth: usize) -> Result<Option<Value>, StoreError> {
+        let Some(table) = self.shared.tables.get(parent) else { return Ok(None) };
+        match (name, table.merge.id_column) {
+            (Name::Born { dot, id }, Some(_)) => Ok(self.shown_id(parent, dot, *id)?.map(Value::Integer)),
+            (Name::Key(bytes), None) if depth < REF_DEPTH_MAX => {
+                let record = self.record_of(parent, &Key::Name(bytes.clone()))?;
+                let [(column, _)] = table.merge.key[..] else { return Ok(None) };
+                if record.is_none_or(|r| r.is_hidden) {
+                    return Ok(None);
+                }
+                // A peer may have written bytes that are no key: then there is no such row.
+                let Some(value) = name::key_values(bytes).ok().and_then(|v| v.into_iter().next()) else {
+                    return Ok(None);
+                };
+                self.shown_as(&value, table.refs.get(&column).copied(), depth + 1)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The id under which the row of table `t` born at `dot` is visible.
+    fn shown_id(&mut self, t: i64, dot: &Dot, birth: i64) -> Result<Option<i64>, StoreError> {
+        if let Some(record) = self.record_of(t, &Key::Id(birth))?
+            && record.born.dot() == *dot
+        {
+            return Ok((!record.is_hidden).then_some(birth));
+        }
+        let Some(shown) = self.moved_in(t, dot)? else { return Ok(None) };
+        let record = self.record_of(t, &Key::Id(shown))?;
+        Ok(record.filter(|r| !r.is_hidden && r.born.dot() == *dot).map(|_| shown))
+    }
+
+    pub(super) fn moved_in(&self, t: i64, dot: &Dot) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT shown FROM _p2p_moved WHERE t = ?1 AND author = ?2 AND seq = ?3 AND op = ?4";
+        let params = params![t, self.authors.number_of(&dot.author), dot.seq.0 as i64, dot.op];
+        Ok(self.shared.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?)
+    }
+
+    pub(super) fn record_of(&mut self, t: i64, key: &Key) -> Result<Option<Record>, StoreError> {
+        let authors = &*self.authors;
+        let found = self
+            .statements
+            .record
+            .query_row(params![t, bind_key(key)], |row| Ok(Record::unpack(row.get_ref(0)?.as_blob()?, authors)));
+        Ok(found.optional()?.transpose()?)
+    }
+
+    /// The name of the row of table `parent` that shows `value` as its key; none if there is no such row.
+    pub(super) fn name_shown(&mut self, parent: i64, value: &Value, depth: usize) -> Result<Option<Name>, StoreError> {
+        let Some(table) = self.shared.tables.get(parent) else { return Ok(None) };
+        if table.merge.id_column.is_some() {
+            let Value::Integer(id) = value else { return Ok(None) };
+            let record = self.record_of(parent, &Key::Id(*id))?.filter(|r| !r.is_hidden);
+            return Ok(record.map(|r| Name::Born { dot: r.born.dot(), id: r.birth_id.unwrap_or(*id) }));
+        }
+        let [(column, collation)] = table.merge.key[..] else { return Ok(None) };
+        let inner = match table.refs.get(&column) {
+            Some(up) if depth < REF_DEPTH_MAX => {
+                self.name_shown(*up, value, depth + 1)?.map(|n| Value::Ref(Box::new(n)))
+            }
+            _ => None,
+        };
+        let name = name::key_name([(inner.as_ref().unwrap_or(value), collation)]);
+        let Name::Key(bytes) = &name else { return Ok(None) };
+        let is_there = self.record_of(parent, &Key::Name(bytes.clone()))?.is_some_and(|r| !r.is_hidden);
+        Ok(is_there.then_some(name))
+    }
+
+    /// The values of a row as the log has them: foreign keys as names where they mean a row that is there.
+    pub(super) fn logged(&mut self, mut values: Vec<Value>) -> Result<Vec<Value>, StoreError> {
+        let table = self.table;
+        for (column, parent) in &table.refs {
+            if values[*column] != Value::Null
+                && let Some(name) = self.name_shown(*parent, &values[*column], 0)?
+            {
+                values[*column] = Value::Ref(Box::new(name));
+            }
+        }
+        Ok(values)
+    }
+
+    /// The same, and which references mean no row with a record: (table, key value).
+    #[allow(clippy::type_complexity)]
+    pub(super) fn logged_or_missing(
+        &mut self,
+        mut values: Vec<Value>,
+    ) -> Result<(Vec<Value>, Vec<(i64, Value)>), StoreError> {
+        let table = self.table;
+        let mut missing = Vec::new();
+        for (column, parent) in table.refs.iter().filter(|(c, _)| values[**c] != Value::Null).collect::<Vec<_>>() {
+            match self.name_shown(*parent, &values[*column], 0)? {
+                Some(name) => values[*column] = Value::Ref(Box::new(name)),
+                None => missing.push((*parent, values[*column].clone())),
+            }
+        }
+        Ok((values, missing))
+    }
+
+    /// Cells ready to bind: references replaced by what they show, or the refusal if they show nothing.
+    pub(super) fn resolve<'a>(
+        &mut self,
+        cells: impl Iterator<Item = (usize, &'a Cell<'a>)>,
+    ) -> Result<Result<Vec<Cell<'a>>, Refusal>, StoreError> {
+        let mut resolved = Vec::new();
+        for (column, cell) in cells {
+            let parent = self.table.refs.get(&column).copied();
+            resolved.push(match (cell, parent) {
+                (Cell::Ref(name), Some(parent)) => match self.name_shown_as(name, parent, 0)? {
+                    Some(Value::Integer(id)) => Cell::Integer(id),
+                    // Rows that come back together: what they refer to among themselves follows.
+                    None if self.shared.flags.is_lenient.get() => Cell::Null,
+                    Some(_) | None => return Ok(Err(Refusal::missing("the row that it refers to is not there"))),
+                },
+                (Cell::Ref(_), None) => {
+                    return Ok(Err(Refusal::missing("it refers to a table that is not tracked here")));
+                }
+                (cell, _) => cell.clone(),
+            });
+        }
+        Ok(Ok(resolved))
+    }
+}

@@ -1,0 +1,104 @@
+//! Rows that refer to a row that leaves the table: they are hidden with it, and with them those that refer to them.
+//!
+//! What they mean can only be told while the row that goes still has its record, so the states of all are taken first
+//! and only then the first is moved. Walks a list, never the stack: how deep a tree of rows is, a peer decides.
+
+use p2pdb_core::merge::{Context, Key, Merge, Refusal};
+use p2pdb_core::row::RowState;
+use p2pdb_core::value::Value;
+use rusqlite::params_from_iter;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::StoreError;
+use super::rows::{BindValue, SqliteRows, values_of};
+use super::tables::Tracked;
+use crate::quote::Quoted;
+
+/// Parks all rows that refer to the row under `key`, which is about to go.
+pub(super) fn park(rows: &mut SqliteRows<'_>, key: &Key) -> Result<(), StoreError> {
+    let Some([value]) = rows.key_params(key)?.and_then(|v| <[Value; 1]>::try_from(v).ok()) else { return Ok(()) };
+    let mut met = BTreeSet::from([(rows.table.t, key.clone())]);
+    let mut todo = vec![(rows.table.t, value)];
+    let mut found: Vec<(i64, Key, Vec<Value>, RowState)> = Vec::new();
+    while let Some((t, value)) = todo.pop() {
+        for (child, column) in rows.shared.tables.referring(t) {
+            for visible in referring_rows(rows, child, column, &value)? {
+                let mut below = SqliteRows::new(rows.shared, child, rows.authors, rows.digest)?;
+                let Some(key) = below.key_shown(&visible)? else { continue };
+                if !met.insert((child.t, key.clone())) {
+                    continue;
+                }
+                let state = merge(child, &mut below, |merge| merge.state_of(&key))?;
+                let Some(state) = state.filter(|s| s.cell(column).is_some_and(|w| matches!(w.value, Value::Ref(_))))
+                else {
+                    continue;
+                };
+                if !child.referring.is_empty()
+                    && let [value] = &visible[..]
+                {
+                    todo.push((child.t, value.clone()));
+                }
+                found.push((child.t, key, visible, state));
+            }
+        }
+    }
+    let why = Refusal::missing("the row that it refers to was deleted");
+    for (t, key, visible, state) in found {
+        let Some(child) = rows.shared.tables.get(t) else { continue };
+        let mut below = SqliteRows::new(rows.shared, child, rows.authors, rows.digest)?;
+        // By the key that it shows: one that is made of references can't be told once the rows they mean are hidden.
+        below.delete(&visible)?;
+        let freed = merge(child, &mut below, |merge| merge.park(&key, state, &why))?;
+        rows.shared.flags.freed.borrow_mut().extend(freed.map(|id| (t, id)));
+    }
+    Ok(())
+}
+
+fn merge<T>(
+    table: &Tracked,
+    rows: &mut SqliteRows<'_>,
+    work: impl FnOnce(&mut Merge<'_, SqliteRows<'_>>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let seen = BTreeMap::new();
+    let (clock, author, seq) = Default::default();
+    let context = Context { clock, author, seq, seen: &seen };
+    work(&mut Merge { table: &table.merge, rows, context })
+}
+
+/// The visible keys of rows that hold `value` in a column.
+pub(super) fn referring_rows(
+    rows: &SqliteRows<'_>,
+    child: &Tracked,
+    column: usize,
+    value: &Value,
+) -> Result<Vec<Vec<Value>>, StoreError> {
+    let key = child.key();
+    let columns = key.iter().map(|(c, _)| Quoted(&child.names[*c]).to_string()).collect::<Vec<_>>().join(", ");
+    let (table, column) = (Quoted(&child.name), Quoted(&child.names[column]));
+    let sql = format!("SELECT {columns} FROM main.{table} WHERE {column} = ?1");
+    let mut statement = rows.shared.conn.prepare_cached(&sql)?;
+    let found = statement.query_map(params_from_iter([BindValue(value)]), |row| values_of(row, key.len()))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+impl SqliteRows<'_> {
+    /// The key under which the record of a visible row is kept, told by the key that it shows.
+    pub(super) fn key_shown(&mut self, visible: &[Value]) -> Result<Option<Key>, StoreError> {
+        if self.table.merge.id_column.is_some() {
+            return Ok(if let [Value::Integer(id)] = visible { Some(Key::Id(*id)) } else { None });
+        }
+        let table = self.table;
+        let mut values = Vec::with_capacity(visible.len());
+        for (value, (column, collation)) in visible.iter().zip(&table.merge.key) {
+            let name = match table.refs.get(column) {
+                Some(parent) if *value != Value::Null => self.name_shown(*parent, value, 0)?,
+                _ => None,
+            };
+            values.push((name.map_or_else(|| value.clone(), |n| Value::Ref(Box::new(n))), *collation));
+        }
+        Ok(match p2pdb_core::name::key_name(values.iter().map(|(v, c)| (v, *c))) {
+            p2pdb_core::name::Name::Key(bytes) => Some(Key::Name(bytes)),
+            p2pdb_core::name::Name::Born { .. } => None,
+        })
+    }
+}

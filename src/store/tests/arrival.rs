@@ -1,0 +1,160 @@
+//! Entries come in any order, twice, late, in part, and too early.
+
+use super::*;
+use p2pdb_core::chain::Refused;
+
+fn pair() -> (Replica, Replica) {
+    (Replica::new(1, SALE, &["sale"]), Replica::new(2, "", &[]))
+}
+
+fn many(a: &mut Replica, n: usize) {
+    for i in 0..n {
+        a.run(&format!("INSERT INTO sale(item, qty) VALUES('item {i}', {i})"));
+        a.seal(1000 + i as u64);
+    }
+}
+
+#[test]
+fn an_import_in_the_worst_order_ends_like_any_other() {
+    let (mut a, mut b) = pair();
+    many(&mut a, 20);
+    let entries = a.entries();
+    for (at, entry) in entries.iter().enumerate().rev() {
+        let drained = b.store.import(entry, LATE).unwrap();
+        assert_eq!(drained.stored, if at == 0 { entries.len() } else { 0 });
+        b.store.import(entry, LATE).unwrap();
+        assert_eq!(b.status().staged, if at == 0 { 0 } else { (entries.len() - at) as u64 });
+    }
+    a.equals(&b, &["sale"]);
+}
+
+#[test]
+fn a_full_stage_refuses_and_an_entry_of_another_group_too() {
+    let (mut a, mut b) = pair();
+    many(&mut a, 3);
+    b.store.set_meta("staged_bytes", p2pdb_core::limit::STAGED_BYTES_MAX as i64).unwrap();
+    let refused = b.store.import(&a.entries()[2], LATE);
+    assert!(matches!(refused, Err(StoreError::StageFull)));
+    let other = stage(b.store.connection(), GroupId([9; 16]), &a.entries()[0]);
+    assert!(matches!(other, Err(StoreError::Refused(Refused::OtherGroup))));
+}
+
+#[test]
+fn a_stage_filled_by_a_host_is_drained_by_the_store() {
+    let (mut a, mut b) = pair();
+    many(&mut a, 5);
+    for entry in a.entries().iter().rev() {
+        stage(&b.user, GroupId([1; 16]), entry).unwrap();
+    }
+    assert_eq!(b.status().staged, 5);
+    let drained = b.store.drain(LATE, || false).unwrap();
+    assert!(drained.is_partial && drained.stored == 1);
+    while b.store.drain(LATE, || false).unwrap().is_partial {}
+    while b.store.apply(LATE, || false).unwrap().is_partial {}
+    a.equals(&b, &["sale"]);
+}
+
+#[test]
+fn a_forged_entry_is_refused_and_does_not_block_the_true_one() {
+    let (mut a, mut b) = pair();
+    many(&mut a, 2);
+    let true_one = a.entries();
+    let mut forged = true_one[1].clone();
+    let at = forged.len() - p2pdb_core::entry::Entry::from_bytes(&forged).unwrap().body.len() - 1;
+    forged[at] ^= 1;
+    b.store.import(&true_one[0], LATE).unwrap();
+    assert!(matches!(b.store.import(&forged, LATE), Err(StoreError::Refused(Refused::Signature(..)))));
+    b.store.import(&true_one[1], LATE).unwrap();
+    a.equals(&b, &["sale"]);
+}
+
+#[test]
+fn an_entry_from_the_future_waits_and_its_clock_does_not_spread() {
+    let (mut a, mut b) = pair();
+    a.seal(1000);
+    b.take(&a);
+    a.run("INSERT INTO sale VALUES(1, 'tea', 1)");
+    let ahead = 2_000_000 + p2pdb_core::limit::CLOCK_AHEAD_MS_MAX + 1;
+    a.seal(ahead);
+    let entries = a.entries();
+    let batch: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+    b.store.receive(&batch, None, 2_000_000, || true).unwrap();
+    assert_eq!(b.rows("SELECT * FROM sale"), Vec::<Vec<Sql>>::new());
+    let status = b.view(|view| view.status(2_000_000)).unwrap();
+    assert_eq!((status.quarantined, status.entries), (1, 2));
+    assert_ne!(b.store.withheld_root().unwrap(), a.store.withheld_root().unwrap());
+    // What is written here meanwhile is stamped with the time here.
+    b.run("INSERT INTO sale VALUES(2, 'milk', 1)");
+    b.seal(2_000_000);
+    assert!(b.store.frontier().iter().any(|h| h.clock.ms() == 2_000_000));
+    assert_eq!(b.store.quarantined_until().unwrap(), Some(ahead - p2pdb_core::limit::CLOCK_AHEAD_MS_MAX));
+    b.store.apply(2_000_001, || true).unwrap();
+    a.take(&b);
+    a.equals(&b, &["sale"]);
+    assert_eq!(b.store.withheld_root().unwrap(), a.store.withheld_root().unwrap());
+}
+
+#[test]
+fn a_group_is_merged_whole_or_not_at_all() {
+    let (mut a, mut b) = pair();
+    a.seal(1000);
+    b.take(&a);
+    a.run("WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 30000) INSERT INTO sale SELECT i, hex(randomblob(20)), i FROM c");
+    // Time is up after each batch: the group spreads over many transactions of the author.
+    while a.store.seal(2000, || false).unwrap().is_partial {}
+    let entries = a.entries();
+    assert!(entries.len() > 20);
+    for (at, entry) in entries.iter().enumerate().skip(1) {
+        assert_eq!(b.one("SELECT count(*) FROM sale"), Sql::Integer(0));
+        let received = b.store.receive(&[entry], None, LATE, || false).unwrap();
+        assert_eq!(received.applied.entries > 0, at + 1 == entries.len());
+    }
+    assert_eq!(b.one("SELECT count(*) FROM sale"), Sql::Integer(30000));
+    a.equals(&b, &["sale"]);
+}
+
+#[test]
+fn local_changes_are_sealed_before_anything_is_merged_over_them() {
+    // Otherwise the value from elsewhere would be published as a local change, and the local one lost.
+    let (mut a, mut b) = pair();
+    a.run("INSERT INTO sale VALUES(1, 'tea', 1), (2, 'milk', 1)");
+    a.seal(1000);
+    b.take(&a);
+    a.run("UPDATE sale SET qty = 5");
+    a.seal(2000);
+    b.run("UPDATE sale SET qty = 7 WHERE id = 1");
+    let entries = a.entries();
+    let batch: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+    b.store.receive(&batch, None, 3000, || true).unwrap();
+    assert_eq!(b.status().pending, 0);
+    assert_eq!(b.rows("SELECT qty FROM sale ORDER BY id"), [[Sql::Integer(7)], [Sql::Integer(5)]]);
+    a.take(&b);
+    a.equals(&b, &["sale"]);
+    assert_eq!(a.view(|view| view.conflicts()).unwrap().len(), 1);
+}
+
+#[test]
+fn many_local_changes_are_sealed_first_in_steps() {
+    let (mut a, mut b) = pair();
+    a.run("INSERT INTO sale VALUES(1, 'tea', 1)");
+    a.seal(1000);
+    let entries = a.entries();
+    b.take_entries(&entries[..1]);
+    a.run("UPDATE sale SET qty = 5");
+    a.seal(2000);
+    b.run("WITH RECURSIVE c(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM c WHERE i < 3000) INSERT INTO sale SELECT i, 'x', i FROM c");
+    let entries = a.entries();
+    let received = b.store.receive(&[&entries[1]], None, 3000, || true).unwrap();
+    assert_eq!(received.stored, 1);
+    assert!(received.applied.needs_seal && received.applied.entries == 0);
+    let mut steps = 0;
+    while b.store.seal(3000, || false).unwrap().is_partial {
+        assert!(b.store.apply(3000, || true).unwrap().needs_seal || b.status().pending <= 200);
+        steps += 1;
+    }
+    assert!(steps > 3);
+    b.store.apply(3000, || true).unwrap();
+    a.take(&b);
+    a.equals(&b, &["sale"]);
+    assert_eq!(b.rows("SELECT qty FROM sale WHERE id = 1"), [[Sql::Integer(5)]]);
+}

@@ -1,0 +1,142 @@
+//! The reading side: what the surface shows, told by the private tables alone.
+//!
+//! Works on any connection that can read the file, a host's or a read-only one: nothing is cached between calls and
+//! nothing is written. Call it within one read transaction where several answers are to fit one another.
+
+use p2pdb_core::cellhash::CellHasher;
+use p2pdb_core::clock::Clock;
+use p2pdb_core::id::{AuthorId, GroupId};
+use p2pdb_core::merge::Key;
+use p2pdb_core::name::Name;
+use p2pdb_core::record::AuthorNumbers;
+use p2pdb_core::value::Value;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::StoreError;
+use super::authors::Authors;
+use super::flags::Flags;
+use super::rows::{Shared, SqliteRows};
+use super::tables::{Tables, Tracked};
+
+mod conflicts;
+mod log;
+mod status;
+mod tables;
+mod verify;
+
+pub use conflicts::{ConflictLine, Fate};
+pub use log::LogLine;
+pub use status::Status;
+pub use tables::{KeyKind, TableLine};
+pub use verify::Finding;
+
+/// A reader of the private tables.
+pub struct View<'c> {
+    conn: &'c Connection,
+    authors: Authors,
+    tables: Tables,
+    flags: Flags,
+    group: Option<GroupId>,
+    hasher: CellHasher,
+    /// Nothing is summed up here; the rows want a place for it.
+    digest: u128,
+}
+
+impl<'c> View<'c> {
+    /// Reads what is needed for all answers. None if P2PDB has never been at work in this database.
+    ///
+    /// # Errors
+    /// SQLite's, and damage of the private tables.
+    pub fn open(conn: &'c Connection) -> Result<Option<Self>, StoreError> {
+        let exists = "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE name = '_p2p_meta')";
+        if !conn.query_row(exists, [], |row| row.get::<_, bool>(0))? {
+            return Ok(None);
+        }
+        let group = conn
+            .query_row("SELECT value FROM _p2p_meta WHERE key = 'group'", [], |row| row.get(0).map(GroupId))
+            .optional()?;
+        let hasher = CellHasher::new(group.unwrap_or_default());
+        let (authors, tables) = (Authors::load(conn)?, Tables::load(conn)?);
+        Ok(Some(Self { conn, authors, tables, flags: Flags::default(), group, hasher, digest: 0 }))
+    }
+
+    /// The rows of one table, for reading.
+    fn rows<T>(
+        &mut self,
+        t: i64,
+        work: impl FnOnce(&mut SqliteRows<'_>, &Tracked) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let Self { conn, tables, authors, flags, hasher, digest, .. } = self;
+        let Some(table) = tables.get(t) else { return Ok(None) };
+        let shared = Shared { conn, tables, hasher, flags };
+        work(&mut SqliteRows::new(shared, table, authors, digest)?, table).map(Some)
+    }
+
+    fn author(&self, number: u32) -> AuthorId {
+        self.authors.author(number).unwrap_or_default()
+    }
+
+    fn meta<T: rusqlite::types::FromSql>(&self, key: &str) -> rusqlite::Result<Option<T>> {
+        let sql = "SELECT value FROM _p2p_meta WHERE key = ?1";
+        self.conn.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()
+    }
+
+    fn count(&self, sql: &str) -> Result<u64, StoreError> {
+        Ok(self.conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))? as u64)
+    }
+}
+
+fn clock_of(v: i64) -> Clock {
+    Clock(v as u64)
+}
+
+/// A row's key for people: the value, or a JSON array of the values of a key of several columns.
+pub(super) fn key_text(rows: &mut SqliteRows<'_>, name: &Name) -> Result<String, StoreError> {
+    let key = match name {
+        Name::Key(bytes) => Key::Name(bytes.clone()),
+        Name::Born { dot, id } => {
+            let moved = p2pdb_core::merge::Rows::moved(rows, dot)?;
+            // A hidden row shows no id: it is told by the one that it was born with.
+            Key::Id(moved.filter(|id| *id >= 0).unwrap_or(*id))
+        }
+    };
+    let values = match rows.key_params(&key)? {
+        Some(values) => values,
+        // It refers to a row that is not there: what is left of the key are the plain values.
+        None => match name {
+            Name::Key(bytes) => p2pdb_core::name::key_values(bytes).unwrap_or_default(),
+            Name::Born { .. } => Vec::new(),
+        },
+    };
+    Ok(match values.as_slice() {
+        [value] => text_of(value),
+        values => serde_json::Value::from(values.iter().map(json_of).collect::<Vec<_>>()).to_string(),
+    })
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        value => match json_of(value) {
+            serde_json::Value::String(s) => s,
+            json => json.to_string(),
+        },
+    }
+}
+
+fn json_of(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null => serde_json::Value::Null,
+        Value::Integer(i) => (*i).into(),
+        Value::Real(r) => serde_json::Number::from_f64(*r).map_or_else(|| r.to_string().into(), Into::into),
+        Value::Text(text) => String::from_utf8_lossy(text).into(),
+        Value::Blob(bytes) => {
+            let hex: String = bytes.iter().map(|b| format!("{b:02X}")).collect();
+            format!("x'{hex}'").into()
+        }
+        Value::Ref(name) => match &**name {
+            Name::Born { id, .. } => (*id).into(),
+            Name::Key(_) => serde_json::Value::Null,
+        },
+    }
+}

@@ -1,0 +1,210 @@
+//! The book of conflicts, as it is to be read: values that are not visible and that nobody who had seen them replaced.
+//!
+//! Lines whose value is visible again are left out; rows that are alive and hidden are listed whole (rules R19, P3).
+
+use p2pdb_core::clock::{Clock, Stamp};
+use p2pdb_core::codec::Reader;
+use p2pdb_core::id::{AuthorId, Seq};
+use p2pdb_core::merge::{Key, Rows};
+use p2pdb_core::name::Name;
+use p2pdb_core::row::RowState;
+use p2pdb_core::value::Value;
+
+use super::{View, clock_of, key_text};
+use crate::store::rows::{SqliteRows, key_of};
+use crate::store::{StoreError, tables::Tracked};
+
+/// What became of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// A concurrent write to the same column is later.
+    Overwritten,
+    /// The row was deleted by one who had not seen the write.
+    Deleted,
+    /// The row is alive and can't be shown, for the reason given.
+    Hidden(String),
+}
+
+/// One value that lost.
+#[derive(Clone, Debug)]
+pub struct ConflictLine {
+    /// Its number in the book; none for a row that is hidden.
+    pub id: Option<i64>,
+    /// The table.
+    pub table: String,
+    /// The row's key as text; a JSON array where it has several columns.
+    pub key: String,
+    /// The row's name.
+    pub name: Name,
+    /// The column.
+    pub column: String,
+    /// What was written.
+    pub value: Value,
+    /// What became of it.
+    pub fate: Fate,
+    /// When it was written, and by whom.
+    pub stamp: Stamp,
+    /// The author of what stands in its place; zero where that is not known any more.
+    pub by_author: AuthorId,
+    /// When that was written.
+    pub by_clock: Clock,
+}
+
+struct Line {
+    id: i64,
+    t: i64,
+    name: Name,
+    column: usize,
+    value: Value,
+    fate: Fate,
+    stamp: Stamp,
+    by: (Clock, AuthorId),
+}
+
+const SELECT: &str = "SELECT id, t, name, col, value, reason, clock, author, seq, op, by_clock, by_author
+    FROM _p2p_conflict ORDER BY id";
+
+impl View<'_> {
+    /// All conflicts, in the order they came up, hidden rows last.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn conflicts(&mut self) -> Result<Vec<ConflictLine>, StoreError> {
+        let mut found = Vec::new();
+        for line in self.lines()? {
+            let Line { id, t, name, column, value, fate, stamp, by } = line;
+            let told = self.rows(t, |rows, table| {
+                let shown = shown(rows, table, &name)?;
+                let is_shown = matches!(&shown, Shown::Visible(values) if values.get(column) == Some(&value));
+                let is_listed_whole = matches!(shown, Shown::Hidden(state) if has_write(&state, column, &stamp));
+                let column = table.names.get(column).cloned().unwrap_or_default();
+                let is_told = !is_shown && !is_listed_whole;
+                Ok(is_told.then_some((table.name.clone(), key_text(rows, &name)?, column)))
+            })?;
+            if let Some((table, key, column)) = told.flatten() {
+                let (by_clock, by_author) = by;
+                found.push(ConflictLine {
+                    id: Some(id),
+                    table,
+                    key,
+                    name,
+                    column,
+                    value,
+                    fate,
+                    stamp,
+                    by_author,
+                    by_clock,
+                });
+            }
+        }
+        self.hidden(&mut found)?;
+        Ok(found)
+    }
+
+    fn lines(&self) -> Result<Vec<Line>, StoreError> {
+        let mut statement = self.conn.prepare_cached(SELECT)?;
+        let mut rows = statement.query([])?;
+        let mut lines = Vec::new();
+        while let Some(row) = rows.next()? {
+            let stamp = Stamp {
+                clock: clock_of(row.get(6)?),
+                author: self.author(row.get(7)?),
+                seq: Seq(row.get::<_, i64>(8)? as u64),
+                op: row.get(9)?,
+            };
+            lines.push(Line {
+                id: row.get(0)?,
+                t: row.get(1)?,
+                name: Name::read(&mut Reader::new(row.get_ref(2)?.as_blob()?))?,
+                column: row.get::<_, i64>(3)? as usize,
+                value: Value::read(&mut Reader::new(row.get_ref(4)?.as_blob()?))?,
+                fate: if row.get::<_, i64>(5)? == 1 { Fate::Overwritten } else { Fate::Deleted },
+                stamp,
+                by: (clock_of(row.get(10)?), self.author(row.get(11)?)),
+            });
+        }
+        Ok(lines)
+    }
+
+    /// Rows that are alive and not in the table.
+    fn hidden(&mut self, found: &mut Vec<ConflictLine>) -> Result<(), StoreError> {
+        let stuck: Vec<(i64, Option<Key>, String)> = {
+            let mut statement = self.conn.prepare_cached("SELECT t, name, reason FROM _p2p_stuck ORDER BY t, name")?;
+            let stuck = statement.query_map([], |row| Ok((row.get(0)?, key_of(row.get_ref(1)?), row.get(2)?)))?;
+            stuck.collect::<rusqlite::Result<_>>()?
+        };
+        for (t, key, why) in stuck {
+            let Some(key) = key else { continue };
+            let lines = self.rows(t, |rows, table| hidden_row(rows, table, &key, &why))?;
+            found.extend(lines.into_iter().flatten());
+        }
+        Ok(())
+    }
+}
+
+enum Shown {
+    /// All values, references as names.
+    Visible(Vec<Value>),
+    Hidden(Box<RowState>),
+    Gone,
+}
+
+fn shown(rows: &mut SqliteRows<'_>, table: &Tracked, name: &Name) -> Result<Shown, StoreError> {
+    let key = match name {
+        Name::Key(bytes) => Key::Name(bytes.clone()),
+        Name::Born { dot, id } => {
+            let is_there = rows.record(&Key::Id(*id))?.is_some_and(|r| r.born.dot() == *dot);
+            let moved = if is_there { None } else { rows.moved(dot)? };
+            Key::Id(moved.unwrap_or(*id))
+        }
+    };
+    let Some(record) = rows.record(&key)? else { return Ok(Shown::Gone) };
+    if matches!(name, Name::Born { dot, .. } if record.born.dot() != *dot) {
+        return Ok(Shown::Gone);
+    }
+    match record.state {
+        Some(state) if record.is_hidden => Ok(Shown::Hidden(state)),
+        Some(state) => {
+            let cell = |c: usize| state.cell(c).map_or(Value::Null, |w| w.value.clone());
+            Ok(Shown::Visible((0..table.merge.columns).map(cell).collect()))
+        }
+        None => rows.values(&key).map(Shown::Visible),
+    }
+}
+
+fn has_write(state: &RowState, column: usize, stamp: &Stamp) -> bool {
+    state.writes.get(column).is_some_and(|writes| writes.iter().any(|w| w.stamp == *stamp))
+}
+
+fn hidden_row(
+    rows: &mut SqliteRows<'_>,
+    table: &Tracked,
+    key: &Key,
+    why: &str,
+) -> Result<Vec<ConflictLine>, StoreError> {
+    let Some(record) = rows.record(key)?.filter(|r| r.is_hidden) else { return Ok(Vec::new()) };
+    let Some(state) = &record.state else { return Ok(Vec::new()) };
+    let name = match key {
+        Key::Id(id) => Name::Born { dot: record.born.dot(), id: record.birth_id.unwrap_or(*id) },
+        Key::Name(bytes) => Name::Key(bytes.clone()),
+    };
+    let text = key_text(rows, &name)?;
+    let mut lines = Vec::new();
+    for (column, writes) in state.writes.iter().enumerate() {
+        for write in writes {
+            lines.push(ConflictLine {
+                id: None,
+                table: table.name.clone(),
+                key: text.clone(),
+                name: name.clone(),
+                column: table.names.get(column).cloned().unwrap_or_default(),
+                value: write.value.clone(),
+                fate: Fate::Hidden(why.to_owned()),
+                stamp: write.stamp,
+                by_author: AuthorId::default(),
+                by_clock: Clock(0),
+            });
+        }
+    }
+    Ok(lines)
+}

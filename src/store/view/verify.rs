@@ -1,0 +1,221 @@
+//! Is everything here what it says it is? The log against its hashes and signatures, the records against the rows, the
+//! digest against the records.
+
+use p2pdb_core::body::Cell;
+use p2pdb_core::body::{Body, unpack};
+use p2pdb_core::cellhash::CellHash;
+use p2pdb_core::digest;
+use p2pdb_core::entry::Entry;
+use p2pdb_core::id::{AuthorId, EntryId, Seq};
+use p2pdb_core::merge::{Key, Rows};
+use p2pdb_core::record::Record;
+use rusqlite::params;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::View;
+use crate::quote::Quoted;
+use crate::store::rows::{SqliteRows, key_of, values_of};
+use crate::store::tables::Tracked;
+use crate::store::{StoreError, seal};
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// An entry is not what its hash, its chain or its signature says.
+    Entry {
+        /// Its author.
+        author: AuthorId,
+        /// Its number.
+        seq: Seq,
+        /// What is wrong.
+        what: String,
+    },
+    /// A row and its record do not agree.
+    Row {
+        /// The table.
+        table: String,
+        /// The row's key.
+        key: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The digest is not the sum over the records.
+    Digest,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry { author, seq, what } => write!(f, "entry {seq} of author {author}: {what}"),
+            Self::Row { table, key, what } => write!(f, "table \"{table}\", row {key}: {what}"),
+            Self::Digest => f.write_str("the state digest is not the sum over the rows' records"),
+        }
+    }
+}
+
+/// Findings beyond this many are counted, not listed.
+const FINDINGS_MAX: usize = 1000;
+
+impl View<'_> {
+    /// Checks everything. Rows that the user changed since the last seal are left out.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn verify(&mut self) -> Result<Vec<Finding>, StoreError> {
+        let mut findings = Vec::new();
+        self.verify_log(&mut findings)?;
+        let mut sum = 0u128;
+        let tables: Vec<i64> = self.tables.iter().map(|t| t.t).collect();
+        let is_settled = seal::pending(self.conn)? == 0;
+        for t in tables {
+            let part = self.rows(t, |rows, table| {
+                let mut found = Vec::new();
+                let part = verify_records(rows, table, is_settled, &mut found)?;
+                if is_settled {
+                    verify_rows(rows, table, &mut found)?;
+                }
+                Ok((part, found))
+            })?;
+            let Some((part, found)) = part else { continue };
+            sum = sum.wrapping_add(part);
+            findings.extend(found);
+        }
+        let digest = self.meta::<[u8; 16]>("digest")?.unwrap_or_default();
+        if u128::from_le_bytes(digest) != sum {
+            findings.push(Finding::Digest);
+        }
+        findings.truncate(FINDINGS_MAX);
+        Ok(findings)
+    }
+
+    /// Each chain from its start: hashes, predecessors, and the signature at its end, which vouches for the rest.
+    fn verify_log(&self, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+        let sql = "SELECT author, seq, hash, header, body FROM _p2p_entry ORDER BY author, seq";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut ends: BTreeMap<u32, (Seq, EntryId)> = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let number: u32 = row.get(0)?;
+            let (author, seq) = (self.author(number), Seq(row.get::<_, i64>(1)? as u64));
+            let Some(body) = row.get_ref(4)?.as_blob_or_null()? else { continue };
+            let bytes = [row.get_ref(3)?.as_blob()?, body].concat();
+            let before = ends.get(&number).copied().unwrap_or_default();
+            let checked = self.verify_entry(&bytes, author, seq, EntryId(row.get(2)?), before);
+            if let Err(what) = checked
+                && findings.len() < FINDINGS_MAX
+            {
+                findings.push(Finding::Entry { author, seq, what });
+            }
+            ends.insert(number, (seq, EntryId(row.get(2)?)));
+        }
+        for (number, (seq, id)) in ends {
+            let author = self.author(number);
+            if self.authors.get(&author).is_none_or(|a| (a.held, a.head) != (seq, id)) {
+                findings.push(Finding::Entry { author, seq, what: "the chain does not end here".into() });
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_entry(
+        &self,
+        bytes: &[u8],
+        author: AuthorId,
+        seq: Seq,
+        id: EntryId,
+        before: (Seq, EntryId),
+    ) -> Result<(), String> {
+        let entry = Entry::from_bytes(bytes).map_err(|e| e.to_string())?;
+        let h = &entry.header;
+        let author_here = self.authors.get(&author);
+        let raw = unpack(&entry.body).map_err(|e| e.to_string())?;
+        Body::read(&raw, author).and_then(|body| body.check()).map_err(|e| e.to_string())?;
+        if entry.id != id {
+            Err("it does not have the hash that it is kept under".into())
+        } else if (h.author, h.seq) != (author, seq) {
+            Err("it is kept under another author or number than it has".into())
+        } else if self.group.is_some_and(|group| group != h.group) {
+            Err("it belongs to another group".into())
+        } else if seq != before.0.next() || h.prev != before.1 {
+            Err("the entry before it is missing or is not the one that it names".into())
+        } else if author_here.is_none_or(|a| a.held == seq && !entry.is_signed_by(&a.key)) {
+            Err("its signature does not verify".into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Each record against its visible row. Returns the table's share of the digest.
+fn verify_records(
+    rows: &mut SqliteRows<'_>,
+    table: &Tracked,
+    is_settled: bool,
+    findings: &mut Vec<Finding>,
+) -> Result<u128, StoreError> {
+    let mut sum = 0u128;
+    let conn = rows.shared.conn;
+    let mut statement = conn.prepare_cached("SELECT name, record FROM _p2p_row WHERE t = ?1")?;
+    let mut records = statement.query([table.t])?;
+    while let Some(row) = records.next()? {
+        let Some(key) = key_of(row.get_ref(0)?) else { continue };
+        let record = Record::unpack(row.get_ref(1)?.as_blob()?, rows.authors)?;
+        sum = sum.wrapping_add(digest::row(&table.merge, &key, &record, rows.shared.hasher));
+        if is_settled && let Some(what) = compare(rows, table, &key, &record)? {
+            findings.push(Finding::Row { table: table.name.clone(), key: format!("{key:?}"), what });
+        }
+    }
+    Ok(sum)
+}
+
+fn compare(
+    rows: &mut SqliteRows<'_>,
+    table: &Tracked,
+    key: &Key,
+    record: &Record,
+) -> Result<Option<String>, StoreError> {
+    if record.is_hidden {
+        let is_stuck: bool = rows
+            .shared
+            .conn
+            .prepare_cached("SELECT EXISTS(SELECT 1 FROM _p2p_stuck WHERE t = ?1 AND name = ?2)")?
+            .query_row(params![table.t, crate::store::rows::bind_key(key)], |row| row.get(0))?;
+        return Ok((!is_stuck).then(|| "it is hidden without a reason".into()));
+    }
+    if rows.visible(key)?.is_none() {
+        return Ok(Some("its row is missing".into()));
+    }
+    let values = rows.values(key)?;
+    for (column, value) in values.iter().enumerate() {
+        let is_id = table.merge.id_column == Some(column);
+        let state = record.state.as_ref().and_then(|s| s.cell(column));
+        let literal = state
+            .is_some_and(|w| table.refs.contains_key(&column) && !matches!(w.value, p2pdb_core::value::Value::Ref(_)));
+        let hash: CellHash = rows.hasher().hash(&Cell::from(value));
+        if !is_id && !literal && record.hashes.get(column) != Some(&hash) {
+            return Ok(Some(format!("column \"{}\" holds another value than was merged", table.names[column])));
+        }
+    }
+    Ok(None)
+}
+
+/// Each visible row has a record.
+fn verify_rows(rows: &mut SqliteRows<'_>, table: &Tracked, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    let key = table.key();
+    let columns = key.iter().map(|(c, _)| Quoted(&table.names[*c]).to_string()).collect::<Vec<_>>().join(", ");
+    let conn = rows.shared.conn;
+    let mut statement = conn.prepare_cached(&format!("SELECT {columns} FROM main.{}", Quoted(&table.name)))?;
+    let mut visible = statement.query([])?;
+    while let Some(row) = visible.next()? {
+        let values = values_of(row, key.len())?;
+        let Some(key) = rows.key_shown(&values)? else { continue };
+        // A plain value in the key may look like a reference to a row that came later.
+        let plain = Key::Name(seal::fold(&values, &table.merge.key));
+        if rows.record(&key)?.is_none() && rows.record(&plain)?.is_none() && findings.len() < FINDINGS_MAX {
+            let what = "it was written past the triggers and is not in the log".into();
+            findings.push(Finding::Row { table: table.name.clone(), key: format!("{values:?}"), what });
+        }
+    }
+    Ok(())
+}
