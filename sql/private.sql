@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS _p2p_author(
   n INTEGER PRIMARY KEY,
   id BLOB NOT NULL UNIQUE CHECK(length(id) = 16),
   key BLOB NOT NULL CHECK(length(key) = 32),
-  held INTEGER NOT NULL CHECK(held > 0),
+  held INTEGER NOT NULL CHECK(held >= 0),
   head BLOB NOT NULL CHECK(length(head) = 32),    -- id of the entry at `held`
   applied INTEGER NOT NULL CHECK(applied BETWEEN 0 AND held),
   clock INTEGER NOT NULL,                         -- of the entry at `held`

@@ -27,6 +27,7 @@ mod swarm;
 mod view;
 mod watch;
 
+pub(crate) use registry::{Paused, pause};
 pub use registry::{as_ours, is_forked, is_ours};
 pub use view::{PeerView, State, View};
 

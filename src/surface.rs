@@ -8,6 +8,7 @@ use rusqlite::Connection;
 
 mod actions;
 mod attached;
+mod fork;
 pub mod guard;
 mod hosts;
 mod ids;

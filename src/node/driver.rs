@@ -75,7 +75,10 @@ pub(super) fn run(bell: &Arc<Bell>) {
     };
     let mut is_rung = true;
     loop {
-        let next_ms = driver.turn(is_rung);
+        let next_ms = {
+            let _at_work = registry::work();
+            driver.turn(is_rung)
+        };
         let deadline = driver.started + Duration::from_millis(next_ms.min(u64::from(u32::MAX)));
         is_rung = bell.wait(deadline);
     }

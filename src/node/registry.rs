@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Gate, NodeError, Shared, driver};
@@ -67,6 +67,34 @@ pub fn as_ours<T>(work: impl FnOnce() -> T) -> T {
 pub fn is_forked() -> bool {
     let owner = OWNER.load(Ordering::Relaxed);
     owner != 0 && owner != std::process::id()
+}
+
+/// Held by the driver while it works.
+static AT_WORK: Mutex<()> = Mutex::new(());
+/// How many threads wait for the driver to pause.
+static WAITING: AtomicU32 = AtomicU32::new(0);
+/// Between two looks of the driver whether those who want it to pause have come by.
+const PAUSE: Duration = Duration::from_micros(100);
+
+/// Keeps the driver from working while it is held.
+pub(crate) type Paused = MutexGuard<'static, ()>;
+
+/// Waits until the driver stands still, at most a turn of it. A process that forks meanwhile copies no lock that the driver's
+/// connections hold within SQLite, and that nobody would give back in the child.
+pub(crate) fn pause() -> Paused {
+    WAITING.fetch_add(1, Ordering::SeqCst);
+    let paused = AT_WORK.lock().unwrap_or_else(PoisonError::into_inner);
+    WAITING.fetch_sub(1, Ordering::SeqCst);
+    paused
+}
+
+/// The driver's side.
+pub(super) fn work() -> Paused {
+    // The lock is not fair: a driver with much to do would be back before one who waits woke up.
+    while WAITING.load(Ordering::SeqCst) > 0 {
+        std::thread::sleep(PAUSE);
+    }
+    AT_WORK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn lock() -> std::sync::MutexGuard<'static, Registry> {

@@ -30,6 +30,8 @@ use links::Links;
 const LOOK_MS: u64 = 1_000;
 /// Milliseconds to the looks after the one that follows a ring.
 const RELOOK_MS: [u64; 5] = [1, 2, 4, 8, 16];
+/// Milliseconds without work after which the store's cache is given back to the host.
+const REST_MS: u64 = 2_000;
 /// Milliseconds between two tries to become the one that runs the node.
 const LEADER_MS: u64 = 1_000;
 /// Milliseconds between two looks at what another process's node did, while somebody waits for it.
@@ -51,6 +53,8 @@ struct Open {
     is_first_seal: bool,
     /// The last arrival number that the sessions were told of.
     told: u64,
+    /// When something was last written, until the memory for it is given back.
+    worked_ms: Option<u64>,
 }
 
 /// One database.
@@ -203,7 +207,8 @@ impl Replica {
 
     fn try_open(&mut self, tools: &mut Tools<'_>) -> Result<bool, String> {
         let database = self.shared.database.clone();
-        let Some(sidecar) = Sidecar::load(&database).map_err(|e| e.to_string())? else { return Ok(false) };
+        let sidecar = Sidecar::load(&database).map_err(|e| e.to_string())?;
+        let Some(sidecar) = sidecar.filter(|s| s.has_group) else { return Ok(false) };
         if self.leader.is_none() {
             self.leader = Leader::attempt(&database).map_err(|e| format!("the lock file beside the database: {e}"))?;
         }
@@ -232,6 +237,7 @@ impl Replica {
             must_apply: true,
             is_first_seal: true,
             told,
+            worked_ms: None,
         });
         for address in peers {
             self.links.dialer.add(&address, super::dialer::Origin::User, tools.now.mono_ms);
@@ -271,7 +277,13 @@ impl Replica {
         self.next_look_ms = now.mono_ms + self.looks.next().unwrap_or(LOOK_MS);
         let version = open.store.connection().query_row("PRAGMA data_version", [], |row| row.get(0));
         match version {
-            Ok(version) if version == open.data_version => {}
+            Ok(version) if version == open.data_version => {
+                if open.worked_ms.take_if(|at| now.mono_ms.saturating_sub(*at) > REST_MS).is_some()
+                    && let Err(why) = open.store.rest()
+                {
+                    tracing::debug!(%why, "the cache stays");
+                }
+            }
             Ok(version) => {
                 open.data_version = version;
                 open.is_dirty = true;

@@ -26,6 +26,7 @@ mod ops;
 mod withheld;
 
 use ops::Parts;
+pub(super) use ops::take_back_freed;
 
 /// What an apply did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -191,8 +192,13 @@ impl Store {
     fn retry_stuck(&mut self, is_changed: bool) -> Result<(), StoreError> {
         // Rows that came back may be what others wait for: rounds, until none does.
         while self.flags.woke.replace(false) {
-            let sql = "SELECT t, name FROM _p2p_stuck WHERE waits";
-            self.retry(sql)?;
+            let Self { conn, tables, authors, hasher, digest, flags, .. } = self;
+            let shared = Shared { conn, tables, hasher, flags };
+            let showable = super::waiting::showable(shared, authors, digest)?;
+            if showable.is_empty() {
+                break;
+            }
+            super::waiting::show(shared, authors, digest, showable)?;
         }
         if is_changed {
             self.retry("SELECT t, name FROM _p2p_stuck WHERE NOT waits LIMIT 1000")?;

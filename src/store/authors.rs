@@ -107,7 +107,7 @@ impl Authors {
     /// Writes the authors that changed.
     pub(super) fn save(&mut self, conn: &Connection) -> Result<(), StoreError> {
         for at in 0..self.all.len() {
-            if !self.all[at].is_changed || self.all[at].held.0 == 0 {
+            if !self.all[at].is_changed {
                 continue;
             }
             let seen = self.write_seen(&self.all[at].seen);

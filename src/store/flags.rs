@@ -30,8 +30,10 @@ pub(super) struct TableFlags {
 #[derive(Debug, Default)]
 pub(super) struct Flags {
     tables: RefCell<BTreeMap<i64, TableFlags>>,
-    /// Rows became visible that others may have waited for.
+    /// Rows became visible that others may have waited for, or one that waits has changed.
     pub(super) woke: Cell<bool>,
+    /// References to rows that are not there are shown as NULL for the moment.
+    pub(super) is_lenient: Cell<bool>,
     /// Ids that came free while rows were parked: (table, id).
     pub(super) freed: RefCell<Vec<(i64, i64)>>,
 }

@@ -157,6 +157,8 @@ impl SqliteRows<'_> {
             resolved.push(match (cell, parent) {
                 (Cell::Ref(name), Some(parent)) => match self.name_shown_as(name, parent, 0)? {
                     Some(Value::Integer(id)) => Cell::Integer(id),
+                    // Rows that come back together: what they refer to among themselves follows.
+                    None if self.shared.flags.is_lenient.get() => Cell::Null,
                     Some(_) | None => return Ok(Err(Refusal::missing("the row that it refers to is not there"))),
                 },
                 (Cell::Ref(_), None) => {

@@ -35,6 +35,8 @@ pub(super) struct SqliteRows<'c> {
     pub(super) authors: &'c mut Authors,
     pub(super) digest: &'c mut u128,
     pub(super) statements: Statements<'c>,
+    /// The last update's columns and statement: changes of one kind come in runs.
+    update: Option<(Vec<usize>, CachedStatement<'c>)>,
     packed: Vec<u8>,
 }
 
@@ -131,7 +133,7 @@ impl<'c> SqliteRows<'c> {
     ) -> Result<Self, StoreError> {
         shared.flags.of(shared.conn, table.t)?;
         let statements = Statements::prepare(shared.conn, table)?;
-        Ok(Self { shared, table, authors, digest, statements, packed: Vec::new() })
+        Ok(Self { shared, table, authors, digest, statements, update: None, packed: Vec::new() })
     }
 
     /// The row as the table has it, as plain SQLite values.
@@ -230,9 +232,13 @@ impl Rows for SqliteRows<'_> {
             Ok(new) => new,
             Err(refusal) => return Ok(Some(refusal)),
         };
-        let columns: Vec<usize> = cells.iter().map(|c| c.0).collect();
-        let sql = self.table.sql.update(&columns);
-        let mut statement = self.shared.conn.prepare_cached(&sql)?;
+        let is_same = |(columns, _): &(Vec<usize>, _)| columns.iter().eq(cells.iter().map(|c| &c.0));
+        if !self.update.as_ref().is_some_and(is_same) {
+            let columns: Vec<usize> = cells.iter().map(|c| c.0).collect();
+            let statement = self.shared.conn.prepare_cached(&self.table.sql.update(&columns))?;
+            self.update = Some((columns, statement));
+        }
+        let Some((_, statement)) = &mut self.update else { return Ok(None) };
         let key: Vec<_> = key.iter().map(Cell::from).collect();
         Self::attempt(statement.execute(params_from_iter(key.iter().chain(&new).map(Bind))))
     }
@@ -337,6 +343,7 @@ impl Rows for SqliteRows<'_> {
         match why {
             Some(Refusal { why, waits }) => {
                 self.raise(|flags| (flags.stuck, flags.waits) = (true, flags.waits || *waits));
+                self.shared.flags.woke.set(self.shared.flags.woke.get() || *waits);
                 let sql = "INSERT OR REPLACE INTO _p2p_stuck(t, name, reason, waits) VALUES(?1, ?2, ?3, ?4)";
                 self.shared.conn.prepare_cached(sql)?.execute(params![self.table.t, bind_key(key), why, waits])?;
             }

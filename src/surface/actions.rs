@@ -6,8 +6,9 @@ use rusqlite::{Connection, Error, ffi};
 use std::sync::Arc;
 
 use super::attached::Attached;
-use super::{ids, membership, memory};
+use super::{ids, membership, memory, tables};
 use crate::node::config;
+use crate::node::sidecar::Sidecar;
 use crate::store::View;
 
 /// Milliseconds that `p2p_sync()` and `p2p_wait()` wait where no time is given.
@@ -99,6 +100,9 @@ fn run(action: &Action, attached: &Attached, ctx: &Context<'_>) -> rusqlite::Res
     let args: Vec<Value> = (0..ctx.len()).map(|at| ctx.get(at)).collect::<rusqlite::Result<_>>()?;
     // SAFETY: the connection is only used during this call, on the thread that makes it.
     let conn = unsafe { ctx.get_connection()? };
+    if attached.is_over() {
+        tables::connect(&conn)?;
+    }
     let call = Call { attached, conn: &conn, args: &args };
     // What we insert into private tables is none of the host's business.
     let last = conn.last_insert_rowid();
@@ -118,7 +122,7 @@ fn debug(call: &Call<'_>) -> Outcome {
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "sqlite": sqlite,
         "database": call.attached.file().map(|f| f.display().to_string()),
-        "sidecar": call.attached.file().map(|f| crate::node::sidecar::Sidecar::path(f).display().to_string()),
+        "sidecar": call.attached.file().map(|f| Sidecar::path(f).display().to_string()),
         "pid": std::process::id(),
         "state": view.map(|v| v.state.word()),
     });
@@ -127,8 +131,13 @@ fn debug(call: &Call<'_>) -> Outcome {
 
 fn configure(call: &Call<'_>) -> Outcome {
     let key = config::key(call.text(0, "the key")?).map_err(|e| strip(&e))?;
-    let Some(mut sidecar) = call.attached.sidecar().map_err(|e| e.to_string())? else {
-        return Err("this database has no group yet; call p2p_track() or p2p_join() first".into());
+    let mut sidecar = match call.attached.settings().map_err(|e| e.to_string())? {
+        Some(sidecar) => sidecar,
+        None => {
+            let mut sidecar = Sidecar::found().map_err(|e| e.to_string())?;
+            sidecar.has_group = false;
+            sidecar
+        }
     };
     if let Some(value) = call.option(1, "the value")? {
         config::check(key, value).map_err(|e| strip(&e))?;

@@ -2,27 +2,37 @@
 
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::fork;
 use super::hosts::{self, Db, HostGate, Lent};
 use crate::node::sidecar::{Sidecar, SidecarError};
-use crate::node::{Node, NodeError, config, is_forked};
+use crate::node::{Node, NodeError, State, View, config, is_forked};
 
 /// A connection that loaded us.
 pub struct Attached {
     db: Db,
     /// None for `:memory:` and temporary databases: no node there, entries move through `p2p_log`.
     file: Option<PathBuf>,
-    node: Mutex<Option<Node>>,
+    seat: Mutex<Seat>,
     /// The sidecar of a database without a file: it lives as long as the connection.
     memory: Mutex<Option<Sidecar>>,
+    me: Weak<Self>,
+}
+
+/// A connection's part in the node of its file.
+#[derive(Default)]
+struct Seat {
+    node: Option<Node>,
+    /// Was the connection closed? A close that SQLite refused leaves it alive: it may come back.
+    is_over: bool,
 }
 
 impl Attached {
     pub(super) fn new(conn: &Connection, db: Db) -> rusqlite::Result<Arc<Self>> {
         let file = conn.path().filter(|p| !p.is_empty()).map(|p| whole(Path::new(p)));
-        let (node, memory) = Default::default();
-        Ok(Arc::new(Self { db, file, node, memory }))
+        let (seat, memory) = Default::default();
+        Ok(Arc::new_cyclic(|me| Self { db, file, seat, memory, me: Weak::clone(me) }))
     }
 
     /// Lists the connection in the gate, and attaches to the node where there is one to be.
@@ -30,7 +40,8 @@ impl Attached {
         if is_forked() {
             return;
         }
-        hosts::enter(self.db, self.file.as_deref());
+        self.lock_seat().is_over = false;
+        hosts::enter(self.db, self.file.as_deref(), &self.me);
         let Some(file) = &self.file else { return };
         let sidecar = match Sidecar::load(file) {
             Ok(Some(sidecar)) => sidecar,
@@ -41,20 +52,54 @@ impl Attached {
             }
         };
         set_busy_timeout(conn, &sidecar);
+        if !sidecar.has_group {
+            return;
+        }
         if let Err(why) = self.start() {
             tracing::warn!(%why, "the node can't be started");
         }
     }
 
-    /// Attaches to the node, which starts if it is not running.
+    /// Attaches to the node, which starts if it is not running. All connections of this process to the file do: the node
+    /// runs until the last of them closes, whichever made the database join.
     pub(super) fn start(&self) -> Result<(), NodeError> {
         let Some(file) = &self.file else { return Ok(()) };
-        let mut node = self.lock_node();
-        if node.is_none() {
-            hosts::enter(self.db, Some(file));
-            *node = Some(Node::attach(file, Arc::new(HostGate(file.clone())))?);
+        {
+            let mut seat = self.lock_seat();
+            if seat.node.is_some() {
+                return Ok(());
+            }
+            hosts::enter(self.db, self.file.as_deref(), &self.me);
+            take_seat(&mut seat, file)?;
+        }
+        for other in hosts::others(self.db, file) {
+            // Where its seat is locked its own thread is at it.
+            if let Ok(mut seat) = other.seat.try_lock()
+                && let Err(why) = take_seat(&mut seat, file)
+            {
+                tracing::debug!(%why, "another connection was not attached");
+            }
         }
         Ok(())
+    }
+
+    /// Another connection, of this process or not, may have joined the file to a group since this one was opened.
+    fn start_if_joined(&self) {
+        let is_left_out = || {
+            let seat = self.lock_seat();
+            seat.node.is_none() && !seat.is_over
+        };
+        if is_left_out()
+            && self.file.as_deref().is_some_and(|file| Sidecar::path(file).exists())
+            && let Err(why) = self.start()
+        {
+            tracing::warn!(%why, "the node can't be started");
+        }
+    }
+
+    /// Was the connection closed, in vain?
+    pub(super) fn is_over(&self) -> bool {
+        self.lock_seat().is_over
     }
 
     /// The connection is closing.
@@ -64,7 +109,12 @@ impl Attached {
         }
         // Off the list first: the node must not wait for the mutex that this thread holds.
         hosts::leave(self.db);
-        if let Some(node) = self.lock_node().take() {
+        let node = {
+            let mut seat = self.lock_seat();
+            seat.is_over = true;
+            seat.node.take()
+        };
+        if let Some(node) = node {
             node.leave(self.linger_ms());
         }
     }
@@ -84,11 +134,12 @@ impl Attached {
         if is_forked() {
             return Err(NodeError::Forked.to_string());
         }
+        self.start_if_joined();
         let Some(lent) = self.lend() else {
             return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
         };
-        let node = self.lock_node();
-        let answer = match &*node {
+        let seat = self.lock_seat();
+        let answer = match &seat.node {
             Some(node) => ask(node).map_err(|e| e.to_string()),
             None => Err("this database has no group yet; call p2p_track() or p2p_join() first".into()),
         };
@@ -106,12 +157,21 @@ impl Attached {
     }
 
     /// The node's view; none where there is no node.
-    pub(super) fn view(&self) -> Option<crate::node::View> {
-        self.lock_node().as_ref().map(Node::view)
+    pub(super) fn view(&self) -> Option<View> {
+        if is_forked() {
+            return Some(View { state: State::Inert, detail: NodeError::Forked.to_string(), ..View::default() });
+        }
+        self.start_if_joined();
+        self.lock_seat().node.as_ref().map(Node::view)
     }
 
-    /// The sidecar: of the file, or of the connection.
+    /// The sidecar of a database that has a group: of the file, or of the connection.
     pub(super) fn sidecar(&self) -> Result<Option<Sidecar>, SidecarError> {
+        Ok(self.settings()?.filter(|s| s.has_group))
+    }
+
+    /// The same before there is a group: only its configuration counts then.
+    pub(super) fn settings(&self) -> Result<Option<Sidecar>, SidecarError> {
         match &self.file {
             Some(file) => Sidecar::load(file),
             None => Ok(self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()),
@@ -131,16 +191,26 @@ impl Attached {
 
     /// Takes the sidecar away and leaves the node.
     pub(super) fn forget(&self) -> Result<(), SidecarError> {
-        if let Some(node) = self.lock_node().take() {
+        let node = self.lock_seat().node.take();
+        if let Some(node) = node {
             node.leave(0);
         }
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.file.as_deref().map_or(Ok(()), Sidecar::remove)
     }
 
-    fn lock_node(&self) -> MutexGuard<'_, Option<Node>> {
-        self.node.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_seat(&self) -> MutexGuard<'_, Seat> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Attaches a connection to the node, unless it is or has been closed.
+fn take_seat(seat: &mut Seat, file: &Path) -> Result<(), NodeError> {
+    if seat.node.is_none() && !seat.is_over {
+        fork::watch();
+        seat.node = Some(Node::attach(file, Arc::new(HostGate(file.to_owned())))?);
+    }
+    Ok(())
 }
 
 /// One path for one file, however it was opened: the folder's links resolved, for the file itself may not be there yet.

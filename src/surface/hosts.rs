@@ -19,22 +19,34 @@ use rusqlite::ffi;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use super::attached::Attached;
 use crate::node::{Busy, Gate};
 
 mod turnstile;
 
 use turnstile::Turnstile;
 
+/// How long the gate waits for statements that are running: most are shorter, and a host that asks all the time is met
+/// between two of them.
+const PATIENCE: Duration = Duration::from_micros(300);
+
+/// How long a connection that is never met between two statements is taken for one that may have attached the file since
+/// it was last met.
+const DOUBT: Duration = Duration::from_millis(20);
+
 /// One connection that loaded us.
-#[derive(Debug)]
 struct Host {
     db: Db,
+    owner: Weak<Attached>,
     /// Its main file; none for `:memory:` and temporary databases.
     file: Option<PathBuf>,
     /// Files of nodes that it had attached when it was last held.
     attached: BTreeSet<PathBuf>,
+    /// Since when it was not met between two statements.
+    busy_since: Option<Instant>,
     is_lent: bool,
     /// Where the connection has no mutex.
     turnstile: Option<Arc<Turnstile>>,
@@ -69,7 +81,7 @@ fn hosts() -> std::sync::MutexGuard<'static, Vec<Host>> {
 }
 
 /// Lists a connection. It must be taken off the list before its handle dies.
-pub(super) fn enter(db: Db, file: Option<&Path>) {
+pub(super) fn enter(db: Db, file: Option<&Path>, owner: &Weak<Attached>) {
     let mut hosts = hosts();
     if hosts.iter().any(|h| h.db == db) {
         return;
@@ -77,10 +89,17 @@ pub(super) fn enter(db: Db, file: Option<&Path>) {
     // SAFETY: the caller is on the connection's own thread, inside a call of it.
     let has_mutex = unsafe { !ffi::sqlite3_db_mutex(db.0).is_null() };
     let turnstile = (!has_mutex).then(|| Turnstile::install(db));
-    let (file, attached) = (file.map(Path::to_owned), BTreeSet::new());
-    hosts.push(Host { db, file, attached, is_lent: false, turnstile });
+    let (file, attached, owner) = (file.map(Path::to_owned), BTreeSet::new(), Weak::clone(owner));
+    hosts.push(Host { db, owner, file, attached, busy_since: None, is_lent: false, turnstile });
     // Mutexes are taken in the order of their addresses, whoever takes them.
     hosts.sort_unstable_by_key(|h| h.db);
+}
+
+/// The other connections whose main file this is.
+pub(super) fn others(db: Db, file: &Path) -> Vec<Arc<Attached>> {
+    let hosts = hosts();
+    let others = hosts.iter().filter(|h| h.db != db && h.file.as_deref() == Some(file));
+    others.filter_map(|h| h.owner.upgrade()).collect()
 }
 
 /// Takes a connection off the list; waits for at most one batch of the node's.
@@ -124,8 +143,9 @@ impl Gate for HostGate {
         // Held to the end: a connection that is being closed waits for it in `leave`.
         let mut hosts = hosts();
         let mut held = Vec::with_capacity(hosts.len());
+        let end = Instant::now() + PATIENCE;
         for host in hosts.iter_mut().filter(|h| !h.is_lent) {
-            if let Some(one) = hold_on(host, &self.0)? {
+            if let Some(one) = hold_on(host, &self.0, end)? {
                 held.push(one);
             }
         }
@@ -135,13 +155,17 @@ impl Gate for HostGate {
 }
 
 /// Holds a connection that has the file open and is in no transaction on it; none if it has nothing to do with the file.
-fn hold_on(host: &mut Host, file: &Path) -> Result<Option<Held>, Busy> {
+fn hold_on(host: &mut Host, file: &Path, end: Instant) -> Result<Option<Held>, Busy> {
     let is_main = host.file.as_deref() == Some(file);
-    let held = match hold(host) {
+    let held = match hold_by(host, end) {
         Ok(held) => held,
-        // Its schemas can't be read now: it is taken for what it was.
-        Err(busy) => return if is_main || host.attached.contains(file) { Err(busy) } else { Ok(None) },
+        // Its schemas can't be read now: after a while it is taken for what it was.
+        Err(busy) => {
+            let is_doubtful = host.busy_since.get_or_insert_with(Instant::now).elapsed() < DOUBT;
+            return if is_main || is_doubtful || host.attached.contains(file) { Err(busy) } else { Ok(None) };
+        }
     };
+    host.busy_since = None;
     if is_main {
         return if is_in_transaction(&held, std::ptr::null()) { Err(Busy::Transaction) } else { Ok(Some(held)) };
     }
@@ -198,6 +222,16 @@ impl Drop for Held {
             // SAFETY: this thread entered the mutex in `hold`, and its connection is still listed.
             Self::Mutex { mutex, .. } => unsafe { ffi::sqlite3_mutex_leave(*mutex) },
             Self::Turnstile { turnstile, .. } => turnstile.leave(),
+        }
+    }
+}
+
+/// Tries until then.
+fn hold_by(host: &Host, end: Instant) -> Result<Held, Busy> {
+    loop {
+        match hold(host) {
+            Err(Busy::Statement) if Instant::now() < end => std::thread::yield_now(),
+            outcome => return outcome,
         }
     }
 }

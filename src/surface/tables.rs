@@ -61,7 +61,11 @@ pub(super) fn register(conn: &Connection, attached: &Arc<Attached>) -> rusqlite:
         let module = if definition.insert.is_some() { WRITES } else { READS };
         conn.create_module(definition.name, module, Some(Aux { definition, attached: Arc::clone(attached) }))?;
     }
-    // Connects it: from now on the lifeline knows when the connection closes.
+    connect(conn)
+}
+
+/// Connects the table with the lifeline: from now on it knows when the connection closes.
+pub(super) fn connect(conn: &Connection) -> rusqlite::Result<()> {
     conn.prepare("SELECT state FROM p2p_status").map(drop)
 }
 
@@ -117,6 +121,11 @@ unsafe impl VTab<'_> for Table {
             // SAFETY: the handle is used while the table is connected, that is while its connection is alive.
             let db = Db(unsafe { db.handle() });
             let is_lifeline = aux.definition.name == status::DEFINITION.name;
+            if is_lifeline && aux.attached.is_over() {
+                // A close was refused, for a statement was left, and the host goes on.
+                // SAFETY: the handle is the connection's that is connecting the table.
+                aux.attached.begin(&unsafe { Connection::from_handle(db.0)? });
+            }
             let lifeline = is_lifeline.then(|| Lifeline(Arc::clone(&aux.attached)));
             let (base, definition, attached) = (sqlite3_vtab::default(), aux.definition, Arc::clone(&aux.attached));
             Ok((Cow::Owned(sql), Self { base, definition, attached, db, _lifeline: lifeline }))

@@ -11,6 +11,7 @@ import pathlib
 import select
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -203,10 +204,15 @@ def pair(schema=SALE, table="sale"):
 
 
 def dump(database, table="sale"):
-    """A table, cell by cell, type and bytes."""
-    columns = [row[1] for row in plain(database, f"PRAGMA table_info({table})")]
-    cells = ", ".join(f"typeof({c}), hex(CAST({c} AS BLOB)), quote({c})" for c in columns)
-    return sorted(map(repr, plain(database, f"SELECT {cells} FROM {table}")))
+    """A table, cell by cell: type and bytes, and the bits of a real (SQLite's own text of it has no sign of zero)."""
+    conn = sqlite3.connect(str(database), isolation_level=None, timeout=30)
+    conn.text_factory = bytes
+    try:
+        rows = conn.execute(f"SELECT * FROM {table}").fetchall()
+    finally:
+        conn.close()
+    exact = lambda cell: struct.pack(">d", cell).hex() if isinstance(cell, float) else cell
+    return sorted(repr([(type(cell).__name__, exact(cell)) for cell in row]) for row in rows)
 
 
 def same(a, b, seconds=30.0, table="sale"):

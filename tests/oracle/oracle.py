@@ -286,7 +286,7 @@ def conflicts(sch, entries, rows, out):
             if c not in rows[nm].tab.counter and any(saw(e2, e, k2, k) for st2, _, e2, k2 in l if st2 != st): continue
             cur = out.get(nm)
             shown = cur is not None and (cur[c] == v or (isref(v) and v["ref"] in out and rows[nm].cell(c)[0] == v and cur[c] is not None))
-            if cur is not None and not shown and rows[nm].tab.alias and c == rows[nm].tab.pk[0] and rows[nm].cell(c)[1] == st: continue  # renumbered: an event, no conflict
+            if cur is not None and not shown and rows[nm].tab.alias and c == rows[nm].tab.pk[0] and (rows[nm].cell(c)[1] == st or rows[nm].cell(c)[0] == v): continue  # renumbered: an event, no conflict
             if c in rows[nm].tab.counter and cur is not None and rows[nm].cell(c)[1] == st: shown = True
             if not shown: res.append([nm, c, v, list(st)])
     return sorted(res, key=js)

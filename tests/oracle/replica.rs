@@ -71,7 +71,7 @@ impl Replica {
     pub(crate) fn merged(&self) -> BTreeMap<AuthorId, u64> {
         let mut statement = self.user.prepare("SELECT id, applied FROM _p2p_author").unwrap();
         let authors = statement.query_map([], |row| Ok((AuthorId(row.get(0)?), row.get::<_, i64>(1)? as u64))).unwrap();
-        authors.collect::<Result<_, _>>().unwrap()
+        authors.collect::<Result<BTreeMap<_, _>, _>>().unwrap().into_iter().filter(|(_, seq)| *seq > 0).collect()
     }
 
     pub(crate) fn is_sealed(&self) -> bool {

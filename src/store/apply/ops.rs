@@ -114,12 +114,12 @@ impl Store {
                 let whole = row.cells.iter().map(|c| join(c, parts)).collect::<Result<Vec<_>, _>>();
                 // Every replica finds the same parts missing: the operation has no effect anywhere.
                 if let Ok(whole) = whole {
-                    apply_row(&mut merge, &section, &row, &places, whole.iter().map(Cell::from).collect())?;
+                    let cells: Vec<_> = whole.iter().map(Cell::from).collect();
+                    apply_row(&mut merge, &section, &row, &places, &cells)?;
                 }
                 parts.clear();
             } else {
-                let cells = std::mem::take(&mut row.cells);
-                apply_row(&mut merge, &section, &row, &places, cells)?;
+                apply_row(&mut merge, &section, &row, &places, &row.cells)?;
             }
             if !flags.freed.borrow().is_empty() {
                 take_back_freed(shared, rows.authors, rows.digest)?;
@@ -130,7 +130,11 @@ impl Store {
 }
 
 /// Ids that came free while rows were parked go to those that claim them.
-pub(super) fn take_back_freed(shared: Shared<'_>, authors: &mut Authors, digest: &mut u128) -> Result<(), StoreError> {
+pub(in crate::store) fn take_back_freed(
+    shared: Shared<'_>,
+    authors: &mut Authors,
+    digest: &mut u128,
+) -> Result<(), StoreError> {
     let freed = std::mem::take(&mut *shared.flags.freed.borrow_mut());
     let seen = BTreeMap::new();
     for (t, id) in freed {
@@ -162,22 +166,28 @@ fn apply_row(
     section: &Section<'_, '_>,
     row: &RowOp<'_>,
     places: &[Option<usize>],
-    cells: Vec<Cell<'_>>,
+    cells: &[Cell<'_>],
 ) -> Result<(), StoreError> {
     let named = || row.name.as_ref().ok_or(Malformed::Rule("an operation names no row"));
     match section.kind {
         Kind::Insert => {
+            let over = row.seen.as_deref().unwrap_or_default();
+            let is_in_order =
+                cells.len() == merge.table.columns && places.iter().enumerate().all(|(i, p)| *p == Some(i));
+            if is_in_order {
+                return merge.insert(row.op, row.name.as_ref(), over, cells);
+            }
             let mut all = vec![Cell::Null; merge.table.columns];
-            for (cell, place) in cells.into_iter().zip(places) {
+            for (cell, place) in cells.iter().zip(places) {
                 if let Some(place) = place {
-                    all[*place] = cell;
+                    all[*place] = cell.clone();
                 }
             }
-            merge.insert(row.op, row.name.as_ref(), row.seen.as_deref().unwrap_or_default(), &all)
+            merge.insert(row.op, row.name.as_ref(), over, &all)
         }
         Kind::Update => {
-            let written = cells.into_iter().zip(places).take(section.written);
-            let written: Vec<_> = written.filter_map(|(cell, place)| Some(((*place)?, cell))).collect();
+            let written = cells.iter().zip(places).take(section.written);
+            let written: Vec<_> = written.filter_map(|(cell, place)| Some(((*place)?, cell.clone()))).collect();
             merge.update(row.op, named()?, row.seen.as_deref(), &written)
         }
         Kind::Delete => merge.delete(row.op, named()?, row.seen.as_deref(), section.is_auto),

@@ -29,6 +29,8 @@ pub(super) struct Work {
     /// Per visible key the one under which the row stood before.
     pub(super) here: BTreeMap<Folded, Option<Folded>>,
     pub(super) keys: BTreeMap<Folded, Vec<Value>>,
+    /// Keys whose rows a REPLACE may have evicted, which leaves no other mark.
+    pub(super) hinted: BTreeSet<Folded>,
     /// The names that a key may have meant, where that does not follow from the key itself.
     pub(super) was: BTreeMap<Folded, BTreeSet<Folded>>,
     /// Of an alias table: who had a record, who stays (new key to old).
@@ -47,6 +49,11 @@ impl Work {
         key
     }
 
+    /// Is the row of this key surely there, and who it was?
+    pub(super) fn is_certain(&self, key: &Folded) -> bool {
+        !self.hinted.contains(key) && self.here.get(key).is_some_and(|origin| origin.as_ref() == Some(key))
+    }
+
     /// The names that `key` may have meant.
     pub(super) fn names(&self, key: &Folded) -> BTreeSet<Folded> {
         self.was.get(key).cloned().unwrap_or_else(|| BTreeSet::from([key.clone()]))
@@ -57,13 +64,15 @@ impl Work {
 pub(super) struct Sealing<'s, 'k> {
     pub(super) shared: Shared<'s>,
     pub(super) authors: &'s mut Authors,
-    digest: &'s mut u128,
+    pub(super) digest: &'s mut u128,
     pub(super) group: GroupWriter<'k>,
     pub(super) seen: Seen,
     /// Names of rows that lost their key while this group was open, by table and key.
     pub(super) before: BTreeMap<(i64, Folded), BTreeSet<Name>>,
     /// Rows whose plain values mean a row that was born just now.
     pub(super) again: BTreeMap<i64, Work>,
+    /// Rows that were born before their own markers came up, by table and key.
+    pub(super) early: BTreeSet<(i64, Folded)>,
     /// A row came to be that hidden rows may refer to.
     pub(super) has_woken: bool,
     order: Vec<i64>,
@@ -78,8 +87,8 @@ impl<'s, 'k> Sealing<'s, 'k> {
         seen: Seen,
     ) -> Self {
         let order = shared.tables.parents_first();
-        let (before, again) = Default::default();
-        Self { shared, authors, digest, group, seen, before, again, has_woken: false, order }
+        let (before, again, early) = Default::default();
+        Self { shared, authors, digest, group, seen, before, again, early, has_woken: false, order }
     }
 
     /// Announces tables that are not in the log yet, and takes up an open group where it was left.
@@ -198,7 +207,7 @@ impl<'s, 'k> Sealing<'s, 'k> {
         let moved: BTreeSet<&Folded> =
             work.here.iter().filter(|(k, o)| *o != &Some((*k).clone())).filter_map(|(_, o)| o.as_ref()).collect();
         self.merge(table, |merge, pen| {
-            for key in work.here.keys().filter(|k| !moved.contains(k)) {
+            for key in work.here.keys().filter(|k| !moved.contains(k) && !work.is_certain(k)) {
                 for name in work.names(key) {
                     let name = Key::Name(name);
                     let Some(record) = merge.rows.record(&name)?.filter(|r| !r.is_hidden) else { continue };
@@ -232,13 +241,22 @@ impl<'s, 'k> Sealing<'s, 'k> {
         let mut born = Vec::new();
         let here = std::mem::take(&mut work.here);
         let (is_first, mut missing) = (!work.is_second, Vec::new());
+        let early = std::mem::take(&mut self.early);
         self.merge(table, |merge, pen| {
             if is_first {
                 move_records(merge.rows, work)?;
             }
             for (key, origin) in here {
                 let Some(id) = id_of(work, &key) else { continue };
-                let Some(values) = merge.rows.visible(&Key::Id(id))? else { continue };
+                let Some(values) = merge.rows.visible(&Key::Id(id))? else {
+                    // It went without a mark.
+                    if let Some(record) =
+                        work.stays.get(&key).filter(|old| **old == key).and_then(|old| work.records.get(old))
+                    {
+                        merge.seal_death(pen, &Key::Id(id), record, false)?;
+                    }
+                    continue;
+                };
                 let (values, lacking) = merge.rows.logged_or_missing(values)?;
                 if is_first && !lacking.is_empty() {
                     missing.extend(lacking);
@@ -251,7 +269,7 @@ impl<'s, 'k> Sealing<'s, 'k> {
                         merge.seal_change(pen, &Key::Id(old), &Key::Id(id), record.clone(), &cells)?;
                     }
                     // Its own child may have had it born already.
-                    None if merge.rows.record(&Key::Id(id))?.is_some() => {}
+                    None if early.contains(&(table.t, key)) => {}
                     None => {
                         merge.seal_birth(pen, &Key::Id(id), &cells)?;
                         born.push(id);
@@ -261,20 +279,20 @@ impl<'s, 'k> Sealing<'s, 'k> {
             Ok(())
         })?;
         work.is_second = true;
+        self.early = early;
         born.into_iter().try_for_each(|id| self.meet(table, &Value::Integer(id)))?;
         Ok(missing)
     }
 
     /// The same of a table whose keys name the rows.
     fn change_named(&mut self, table: &Tracked, work: &mut Work) -> Result<Vec<(i64, Value)>, StoreError> {
-        let mut born = Vec::new();
         let here = std::mem::take(&mut work.here);
-        let (is_first, mut missing) = (!work.is_second, Vec::new());
+        let (is_first, mut missing, mut has_born) = (!work.is_second, Vec::new(), false);
         self.merge(table, |merge, pen| {
             let mut rows: BTreeMap<Folded, (Vec<Value>, bool)> = BTreeMap::new();
             let mut names = BTreeSet::new();
             for (key, origin) in here {
-                let values = match merge.rows.visible_by(&work.keys[&key])? {
+                let row = match merge.rows.visible_by(&work.keys[&key])? {
                     Some(values) => {
                         let (values, lacking) = merge.rows.logged_or_missing(values)?;
                         if is_first && !lacking.is_empty() {
@@ -286,8 +304,14 @@ impl<'s, 'k> Sealing<'s, 'k> {
                     }
                     None => None,
                 };
+                if work.was.is_empty() {
+                    // The key is the name: nothing has to be brought together.
+                    let row = row.map(|values| (values, origin.as_ref() == Some(&key)));
+                    has_born |= change_row(merge, pen, key, row)?;
+                    continue;
+                }
                 names.extend(work.names(&key));
-                if let Some(values) = values {
+                if let Some(values) = row {
                     let name = name_of(table, &values);
                     let stays = origin.is_some_and(|origin| work.names(&origin).contains(&name));
                     rows.insert(name, (values, stays));
@@ -295,45 +319,51 @@ impl<'s, 'k> Sealing<'s, 'k> {
             }
             names.extend(rows.keys().cloned());
             for name in names {
-                let key = Key::Name(name);
-                let Key::Name(name) = &key else { continue };
-                let record = merge.rows.record(&key)?;
-                let row = match (rows.remove(name), &record) {
-                    (Some(row), _) => Some(row),
-                    (None, None) => continue,
-                    (None, Some(_)) => match merge.rows.visible(&key)? {
-                        // Under a key that no marker names: it stayed.
+                let row = match rows.remove(&name) {
+                    Some(row) => Some(row),
+                    None if merge.rows.record(&Key::Name(name.clone()))?.is_none() => continue,
+                    // Under a key that no marker names: it stayed.
+                    None => match merge.rows.visible(&Key::Name(name.clone()))? {
                         Some(values) => Some((merge.rows.logged(values)?, true)),
                         None => None,
                     },
                 };
-                match (record, row) {
-                    (None, Some((values, _))) => {
-                        let cells: Vec<_> = values.iter().map(Cell::from).collect();
-                        merge.seal_birth(pen, &key, &cells)?;
-                        born.push(values);
-                    }
-                    (Some(record), Some((values, stays))) if record.is_hidden || !stays => {
-                        let cells: Vec<_> = values.iter().map(Cell::from).collect();
-                        merge.seal_rebirth(pen, &key, &record, &cells)?;
-                        born.push(values);
-                    }
-                    (Some(record), Some((values, _))) => {
-                        let cells: Vec<_> = values.iter().map(Cell::from).collect();
-                        merge.seal_change(pen, &key, &key, record, &cells)?;
-                    }
-                    (Some(record), None) if !record.is_hidden => merge.seal_death(pen, &key, &record, false)?,
-                    (Some(_) | None, None) => {}
-                }
+                has_born |= change_row(merge, pen, name, row)?;
             }
             Ok(())
         })?;
         work.is_second = true;
-        if !table.referring.is_empty() {
-            self.has_woken |= !born.is_empty();
-        }
+        self.has_woken |= has_born && !table.referring.is_empty();
         Ok(missing)
     }
+}
+
+/// Seals what became of the row of this name: its values if it is there, and whether it is the row that it was. True if
+/// it was born, or born again.
+fn change_row(
+    merge: &mut Merge<'_, SqliteRows<'_>>,
+    pen: &mut Pen<'_, '_>,
+    name: Folded,
+    row: Option<(Vec<Value>, bool)>,
+) -> Result<bool, StoreError> {
+    let key = Key::Name(name);
+    let record = merge.rows.record(&key)?;
+    let Some((values, stays)) = row else {
+        if let Some(record) = record.filter(|r| !r.is_hidden) {
+            merge.seal_death(pen, &key, &record, false)?;
+        }
+        return Ok(false);
+    };
+    let cells: Vec<_> = values.iter().map(Cell::from).collect();
+    match record {
+        None => merge.seal_birth(pen, &key, &cells)?,
+        Some(record) if record.is_hidden || !stays => merge.seal_rebirth(pen, &key, &record, &cells)?,
+        Some(record) => {
+            merge.seal_change(pen, &key, &key, record, &cells)?;
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 pub(super) fn id_of(work: &Work, key: &Folded) -> Option<i64> {

@@ -10,7 +10,7 @@ use super::batch::{Sealing, Work, id_of, name_of};
 use super::marker::{self, Folded};
 use crate::quote::Quoted;
 use crate::store::StoreError;
-use crate::store::rows::{BindValue, SqliteRows, key_of, values_of};
+use crate::store::rows::{BindValue, SqliteRows, values_of};
 use crate::store::tables::Tracked;
 
 impl Sealing<'_, '_> {
@@ -69,9 +69,9 @@ impl Sealing<'_, '_> {
             }
             for (new, old) in &work.here {
                 let Some(old) = old.as_ref().filter(|old| work.records.contains_key(*old)) else { continue };
-                if let Some(id) = id_of(work, new)
-                    && merge.rows.visible(&Key::Id(id))?.is_some()
-                {
+                let Some(id) = id_of(work, new) else { continue };
+                // One that moved may have gone with the row that it evicted: ON DELETE CASCADE leaves no later mark.
+                if (new == old && !work.hinted.contains(new)) || merge.rows.visible(&Key::Id(id))?.is_some() {
                     work.stays.insert(new.clone(), old.clone());
                 }
             }
@@ -155,6 +155,9 @@ impl Sealing<'_, '_> {
         };
         let cells: Vec<_> = values.iter().map(Cell::from).collect();
         let hidden = self.merge(table, |merge, _| merge.rows.record(&key))?;
+        if let Key::Id(id) = key {
+            self.early.insert((table.t, marker::fold(&[Value::Integer(id)], &table.key())));
+        }
         self.merge(table, |merge, pen| match &hidden {
             Some(record) => merge.seal_rebirth(pen, &key, record, &cells),
             None => merge.seal_birth(pen, &key, &cells),
@@ -186,26 +189,15 @@ impl Sealing<'_, '_> {
         if !std::mem::take(&mut self.has_woken) {
             return Ok(());
         }
-        for t in order {
-            let Some(table) = self.shared.tables.get(*t).filter(|t| !t.refs.is_empty()) else { continue };
-            if !self.shared.flags.of(self.shared.conn, *t)?.waits {
-                continue;
-            }
-            let mut statement =
-                self.shared.conn.prepare_cached("SELECT name FROM _p2p_stuck WHERE t = ?1 AND waits")?;
-            let keys = statement.query_map([t], |row| Ok(key_of(row.get_ref(0)?)))?;
-            let keys: Vec<_> = keys.collect::<rusqlite::Result<_>>()?;
-            self.merge(table, |merge, pen| {
-                for key in keys.into_iter().flatten() {
-                    let Some(record) = merge.rows.record(&key)? else { continue };
-                    let Some(state) = &record.state else { continue };
-                    let cell = |c: usize| state.cell(c).map_or(Cell::Null, |w| Cell::from(w.value));
-                    let cells: Vec<_> = (0..merge.table.columns).map(cell).collect();
-                    if merge.rows.missing(&cells)?.is_none() {
-                        merge.seal_death(pen, &key, &record, true)?;
-                    }
-                }
-                Ok(())
+        let waits = |t: &i64| Ok(self.shared.flags.of(self.shared.conn, *t)?.waits);
+        if !order.iter().map(waits).collect::<Result<Vec<_>, StoreError>>()?.contains(&true) {
+            return Ok(());
+        }
+        for waiting in crate::store::waiting::showable(self.shared, self.authors, self.digest)? {
+            let Some(table) = self.shared.tables.get(waiting.t) else { continue };
+            self.merge(table, |merge, pen| match merge.rows.record(&waiting.key)? {
+                Some(record) => merge.seal_death(pen, &waiting.key, &record, true),
+                None => Ok(()),
             })?;
         }
         Ok(())

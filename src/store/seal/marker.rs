@@ -4,7 +4,7 @@ use p2pdb_core::local::Touch;
 use p2pdb_core::name::{Collation, Name, key_name};
 use p2pdb_core::value::Value;
 use rusqlite::Connection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::store::StoreError;
 use crate::store::rows::value_of;
@@ -24,6 +24,7 @@ pub(in crate::store) type Folded = Box<[u8]>;
 pub(super) struct Touched {
     pub(super) touches: Vec<Touch<Folded>>,
     pub(super) keys: BTreeMap<Folded, Vec<Value>>,
+    pub(super) hinted: BTreeSet<Folded>,
 }
 
 /// Some markers from the front: the number of the last, and what they say of each table.
@@ -73,9 +74,10 @@ pub(super) fn read(conn: &Connection, tables: &Tables, limit: usize) -> Result<O
             (from..from + key.len()).map(|c| row.get_ref(c).map(value_of)).collect::<rusqlite::Result<Vec<_>>>()
         };
         let touched = by_table.entry(t).or_default();
+        let keys = &mut touched.keys;
         let mut note = |values: Vec<Value>| {
             let folded = fold(&values, &key);
-            touched.keys.entry(folded.clone()).or_insert(values);
+            keys.entry(folded.clone()).or_insert(values);
             folded
         };
         let new = note(read(3)?);
@@ -83,7 +85,10 @@ pub(super) fn read(conn: &Connection, tables: &Tables, limit: usize) -> Result<O
             INSERTED => Touch::Inserted(new),
             DELETED => Touch::Deleted(new),
             MOVED => Touch::Moved(note(read(3 + width)?), new),
-            HINT => Touch::Hint(new),
+            HINT => {
+                touched.hinted.insert(new.clone());
+                Touch::Hint(new)
+            }
             _ => Touch::Updated(new),
         };
         touched.touches.push(touch);

@@ -1,0 +1,37 @@
+//! The figures of the design that one process can measure: capture, seal, merge, size and wire, as ratios to plain SQLite.
+//!
+//! `bin/bench` runs it, and what needs two processes after it. Each figure is taken interleaved: plain SQLite, then ours,
+//! three times over, and the medians are compared. What is counted is the processor time of the thread that works.
+//!
+//! It does not know the node or the network: the store is called as the node calls it.
+
+mod capture;
+mod clock;
+mod merge;
+mod seal;
+mod space;
+mod table;
+mod workload;
+
+use table::Line;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// How often each figure is taken.
+const REPEATS: usize = 3;
+
+type Measure = fn(i64) -> Result<Vec<Line>, Failure>;
+
+const ALL: [(&str, Measure); 4] =
+    [("capture", capture::measure), ("seal", seal::measure), ("merge", merge::measure), ("space", space::measure)];
+
+fn main() -> Result<(), Failure> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let rows = std::env::var("BENCH_ROWS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    for (name, measure) in ALL {
+        if wanted.is_empty() || wanted.iter().any(|w| w == name) {
+            measure(rows)?.iter().for_each(Line::print);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Hidden rows that wait for rows they refer to: which of them can be shown, together (rule P2).
+//!
+//! All that wait are taken to be visible, and those are dropped that refer to a row which neither is visible nor waits
+//! itself, until nothing changes: the greatest fixpoint. So rows that refer to each other in a circle come back
+//! together, as they would never one by one.
+
+use p2pdb_core::body::Cell;
+use p2pdb_core::id::{AuthorId, Seq};
+use p2pdb_core::merge::{Context, Key, Merge, Rows};
+use p2pdb_core::name::Name;
+use p2pdb_core::row::RowState;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::StoreError;
+use super::authors::Authors;
+use super::rows::{Shared, SqliteRows, key_of};
+
+/// A row that waits.
+pub(super) struct Waiting {
+    pub(super) t: i64,
+    pub(super) key: Key,
+    name: Name,
+    state: Box<RowState>,
+}
+
+/// The waiting rows that can be shown now.
+pub(super) fn showable(
+    shared: Shared<'_>,
+    authors: &mut Authors,
+    digest: &mut u128,
+) -> Result<Vec<Waiting>, StoreError> {
+    let mut waiting = all(shared, authors, digest)?;
+    loop {
+        let before = waiting.len();
+        let names: BTreeSet<(i64, Name)> = waiting.iter().map(|w| (w.t, w.name.clone())).collect();
+        let mut kept = Vec::with_capacity(before);
+        for w in waiting {
+            if is_free(shared, authors, digest, &w, &names)? {
+                kept.push(w);
+            }
+        }
+        waiting = kept;
+        if waiting.len() == before {
+            return Ok(waiting);
+        }
+    }
+}
+
+fn all(shared: Shared<'_>, authors: &mut Authors, digest: &mut u128) -> Result<Vec<Waiting>, StoreError> {
+    let keys: Vec<(i64, Option<Key>)> = {
+        let mut statement = shared.conn.prepare_cached("SELECT t, name FROM _p2p_stuck WHERE waits")?;
+        let keys = statement.query_map([], |row| Ok((row.get(0)?, key_of(row.get_ref(1)?))))?;
+        keys.collect::<rusqlite::Result<_>>()?
+    };
+    let mut waiting = Vec::with_capacity(keys.len());
+    for (t, key) in keys {
+        let (Some(table), Some(key)) = (shared.tables.get(t), key) else { continue };
+        let mut rows = SqliteRows::new(shared, table, authors, digest)?;
+        let Some(record) = rows.record(&key)?.filter(|r| r.is_hidden) else { continue };
+        let name = match &key {
+            Key::Id(id) => Name::Born { dot: record.born.dot(), id: record.birth_id.unwrap_or(*id) },
+            Key::Name(bytes) => Name::Key(bytes.clone()),
+        };
+        waiting.extend(record.state.map(|state| Waiting { t, key, name, state }));
+    }
+    Ok(waiting)
+}
+
+/// Does every reference mean a row that is visible or in `names`?
+fn is_free(
+    shared: Shared<'_>,
+    authors: &mut Authors,
+    digest: &mut u128,
+    waiting: &Waiting,
+    names: &BTreeSet<(i64, Name)>,
+) -> Result<bool, StoreError> {
+    let Some(table) = shared.tables.get(waiting.t) else { return Ok(false) };
+    let mut cells = cells_of(&waiting.state, table.merge.columns);
+    for (column, parent) in &table.refs {
+        // A key can't be told before the row that it is made of is there: such rows come one after the other.
+        let is_key = table.merge.key.iter().any(|(c, _)| c == column);
+        if let Some(Cell::Ref(name)) = cells.get(*column)
+            && !is_key
+            && names.contains(&(*parent, name.clone()))
+        {
+            cells[*column] = Cell::Null;
+        }
+    }
+    let mut rows = SqliteRows::new(shared, table, authors, digest)?;
+    Ok(rows.missing(&cells)?.is_none())
+}
+
+/// Shows them: first without what they refer to among themselves, then with it.
+pub(super) fn show(
+    shared: Shared<'_>,
+    authors: &mut Authors,
+    digest: &mut u128,
+    waiting: Vec<Waiting>,
+) -> Result<(), StoreError> {
+    let seen = BTreeMap::new();
+    let context = Context { clock: Default::default(), author: AuthorId::default(), seq: Seq(0), seen: &seen };
+    shared.flags.is_lenient.set(true);
+    let shown = waiting.iter().try_for_each(|w| {
+        let Some(table) = shared.tables.get(w.t) else { return Ok(()) };
+        let mut rows = SqliteRows::new(shared, table, authors, digest)?;
+        Merge { table: &table.merge, rows: &mut rows, context }.retry(&w.key)
+    });
+    shared.flags.is_lenient.set(false);
+    shown?;
+    for Waiting { t, name, state, .. } in waiting {
+        let Some(table) = shared.tables.get(t) else { continue };
+        let mut rows = SqliteRows::new(shared, table, authors, digest)?;
+        let key = match &name {
+            Name::Key(bytes) => Key::Name(bytes.clone()),
+            Name::Born { dot, id } => Key::Id(rows.moved(dot)?.unwrap_or(*id)),
+        };
+        if rows.record(&key)?.is_none_or(|r| r.is_hidden) {
+            continue;
+        }
+        let cells = cells_of(&state, table.merge.columns);
+        let is_key = |column: usize| table.merge.key.iter().any(|(c, _)| *c == column);
+        let refs = cells.into_iter().enumerate().filter(|(c, cell)| matches!(cell, Cell::Ref(_)) && !is_key(*c));
+        let refs: Vec<_> = refs.collect();
+        if !refs.is_empty()
+            && let Some(refusal) = rows.change(&key, &refs)?
+        {
+            rows.set_stuck(&key, Some(&refusal))?;
+        }
+    }
+    super::apply::take_back_freed(shared, authors, digest)
+}
+
+fn cells_of(state: &RowState, columns: usize) -> Vec<Cell<'_>> {
+    (0..columns).map(|c| state.cell(c).map_or(Cell::Null, |w| Cell::from(w.value))).collect()
+}

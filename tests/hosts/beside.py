@@ -1,0 +1,193 @@
+"""A host at work while rows are merged in: it meets no error that it would not meet alone."""
+
+import sqlite3
+import threading
+import time
+
+from host import SO, Script, Shell, connect, equal, figure, found, invite, join, one, pair, plain, same, sizes, sound, until
+
+# A peer that inserts 500 rows a second until it is told to stop.
+FEED = """
+import select
+from host import *
+c = connect(sys.argv[1], timeout=10)
+c.execute(SALE); one(c, "SELECT p2p_track('*')"); print(one(c, "SELECT p2p_invite()"), flush=True)
+sys.stdin.readline()
+start, sent = time.monotonic(), 0
+while not select.select([sys.stdin], [], [], 0.002)[0]:
+    due = int((time.monotonic() - start) * 500)
+    while sent < due:
+        c.execute("INSERT INTO sale(item, qty) VALUES('fed', ?)", (sent,))
+        sent += 1
+print(sent, time.monotonic() - start, flush=True)
+equal([sys.stdin.readline(), sys.stdin.readline()], ["stop\\n", "end\\n"])
+c.close()
+"""
+
+
+def _fed(loop):
+    """Runs `loop(conn)` on a host while a peer feeds it; then waits for every row."""
+    feed = Script(FEED, "feed.db")
+    conn = connect("host.db", timeout=0)
+    one(conn, "SELECT p2p_join(?)", feed.line())
+    until("schema", lambda: one(conn, "SELECT count(*) FROM sqlite_schema WHERE name='sale'"))
+    equal(one(conn, "PRAGMA journal_mode"), "wal", "journal mode")
+    feed.say("go")
+    until("rows come", lambda: one(conn, "SELECT count(*) FROM sale"))
+    worst_lag = loop(conn)
+    feed.say("stop")
+    sent, took = feed.line().split()
+    start = time.monotonic()
+    until("every row is there", lambda: one(conn, "SELECT count(*) FROM sale WHERE item = 'fed'") == int(sent), 5)
+    figure("fed", f"{sent} rows in {float(took):.1f} s; the last were there {time.monotonic() - start:.2f} s after the end{worst_lag or ''}")
+    feed.say("end")
+    feed.finish()
+    conn.close()
+    same("feed.db", "host.db")
+
+
+def a_read_then_write_transaction_never_fails_while_rows_are_merged():
+    """A commit of ours between the SELECT and the UPDATE would make it fail with SQLITE_BUSY, whatever the timeout."""
+    def loop(conn):
+        conn.execute("INSERT INTO sale(id, item, qty) VALUES(?, 'counter', 0)", (1 << 40,))
+        starved = 0.0
+        last_count, last_change = 0, time.monotonic()
+        for number in range(sizes(300, 1000)):
+            conn.execute("BEGIN")
+            count, = conn.execute("SELECT count(*) FROM sale").fetchone()
+            now = time.monotonic()
+            if count != last_count:
+                last_count, last_change = count, now
+            starved = max(starved, now - last_change)
+            end = now + 0.002
+            while time.monotonic() < end:
+                pass
+            equal(conn.execute("UPDATE sale SET qty = qty + 1 WHERE item = 'counter'").rowcount, 1, "rows updated")
+            conn.execute("COMMIT")
+        equal(one(conn, "SELECT qty FROM sale WHERE item = 'counter'"), sizes(300, 1000), "the host's own count")
+        assert starved < 5, f"no merge for {starved} s"
+        return f"; {sizes(300, 1000)} transactions beside, at most {starved * 1000:.0f} ms without a merge"
+    _fed(loop)
+
+
+def a_loop_over_an_open_cursor_that_updates_never_fails():
+    """SELECT in one statement, UPDATE of each row in another: the read stays open all the while."""
+    def loop(conn):
+        conn.executemany("INSERT INTO sale(id, item, qty) VALUES(?, 'mine', 0)", [((1 << 40) + n,) for n in range(200)])
+        rounds = sizes(10, 60)
+        for _ in range(rounds):
+            for id, in conn.execute("SELECT id FROM sale WHERE item = 'mine'"):
+                conn.execute("UPDATE sale SET qty = qty + 1 WHERE id = ?", (id,))
+        equal(conn.execute("SELECT DISTINCT qty FROM sale WHERE item = 'mine'").fetchall(), [(rounds,)], "updates")
+    _fed(loop)
+
+
+def an_abandoned_cursor_is_told_in_status_and_merging_goes_on_after_it():
+    feed = Script(FEED, "feed.db")
+    conn = connect("host.db", timeout=0)
+    one(conn, "SELECT p2p_join(?)", feed.line())
+    until("schema", lambda: one(conn, "SELECT count(*) FROM sqlite_schema WHERE name='sale'"))
+    conn.executemany("INSERT INTO sale(id, item) VALUES(?, 'mine')", [((1 << 40) + n,) for n in range(20)])
+    cursor = conn.execute("SELECT id FROM sale")
+    cursor.fetchone()
+    feed.say("go")
+    until("the status tells", lambda: one(conn, "SELECT state FROM p2p_status") == "waiting", 10)
+    detail = one(conn, "SELECT detail FROM p2p_status")
+    assert "read open" in detail and "COMMIT" in detail, detail
+    conn.execute("UPDATE sale SET qty = 1 WHERE item = 'mine'")
+    cursor.close()
+    feed.say("stop")
+    sent = int(feed.line().split()[0])
+    until("every row is there", lambda: one(conn, "SELECT count(*) FROM sale WHERE item = 'fed'") == sent, 5)
+    until("the status is well", lambda: one(conn, "SELECT state FROM p2p_status") == "level", 5)
+    feed.say("end")
+    feed.finish()
+
+
+def the_stock_shell_without_a_timeout_meets_no_error():
+    """Its connection has no mutex (SQLITE_CONFIG_MULTITHREAD); see src/surface/hosts/turnstile.rs."""
+    feed = Script(FEED, "feed.db")
+    b = Shell("host.db")
+    join(b, feed.line())
+    equal(b.run("PRAGMA busy_timeout"), "0", "busy_timeout")
+    feed.say("go")
+    until("rows come", lambda: b.run("SELECT count(*) FROM sale") != "0")
+    b.ok("INSERT INTO sale(id, item, qty) VALUES(1 << 40, 'counter', 0)")
+    rounds = sizes(300, 1000)
+    for number in range(rounds):
+        mark = f"--round {number}--"
+        b.send(f"BEGIN;\nSELECT count(*) FROM sale;\n.print '{mark}'\n")
+        b.read_to(mark, 20)
+        end = time.monotonic() + 0.002
+        while time.monotonic() < end:
+            pass
+        b.send(f"UPDATE sale SET qty = qty + 1 WHERE item = 'counter';\nCOMMIT;\n.print '{mark}'\n")
+        out = b.read_to(mark, 20)
+        equal(out, "", f"round {number}")
+    equal(b.run("SELECT qty FROM sale WHERE item = 'counter'"), str(rounds), "the host's own count")
+    # Autocommit statements one after the other, as from a script.
+    b.send("".join(f"UPDATE sale SET qty = qty + 1 WHERE item = 'counter';\nSELECT max(qty) FROM sale WHERE item = 'nothing';\n" for _ in range(rounds)))
+    equal(b.run(".print ''", 60).strip(), "", "errors of autocommit statements")
+    feed.say("stop")
+    sent, took = feed.line().split()
+    start = time.monotonic()
+    until("every row is there", lambda: b.run("SELECT count(*) FROM sale WHERE item = 'fed'") == sent, 5)
+    figure("the shell beside merges", f"{sent} rows in {float(took):.1f} s; the last were there {time.monotonic() - start:.2f} s after the end")
+    feed.say("end")
+    feed.finish()
+    b.close()
+    same("feed.db", "host.db")
+
+
+def threads_of_one_host_write_while_rows_are_merged():
+    """With a timeout, as threads of one application have anyway: they compete with each other."""
+    def loop(conn):
+        errors = []
+
+        def work(name):
+            try:
+                own = connect("host.db", timeout=10, check_same_thread=False)
+                for number in range(sizes(60, 400)):
+                    own.execute("BEGIN IMMEDIATE")
+                    own.execute("INSERT INTO sale(id, item, qty) VALUES(?, ?, ?)", ((1 << 40) + name * 100_000 + number, "thread", number))
+                    own.execute("COMMIT")
+                own.close()
+            except Exception as e:
+                errors.append(e)
+        threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        equal(errors, [], "errors of threads")
+        equal(one(conn, "SELECT count(*) FROM sale WHERE item = 'thread'"), 4 * sizes(60, 400), "their rows")
+    _fed(loop)
+
+
+def a_commit_is_seen_at_a_peer_within_milliseconds():
+    from statistics import median, quantiles
+    a, b = connect("a.db"), Script("""
+from host import *
+c = connect("b.db")
+one(c, "SELECT p2p_join(?)", sys.stdin.readline().strip())
+until("schema", lambda: one(c, "SELECT count(*) FROM sqlite_schema WHERE name='sale'"))
+print("joined", flush=True)
+plain = sqlite3.connect("b.db", isolation_level=None)
+for line in sys.stdin:
+    wanted = int(line)
+    until("it arrives", lambda: plain.execute("SELECT 1 FROM sale WHERE id = ?", (wanted,)).fetchone(), every=0.0002)
+    print(time.monotonic(), flush=True)
+""")
+    a.execute("CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT, qty INTEGER)")
+    one(a, "SELECT p2p_track('*')")
+    b.say(one(a, "SELECT p2p_invite()"))
+    equal(b.line(), "joined")
+    times = []
+    for number in range(1, sizes(60, 500)):
+        b.say(str(number))
+        start = time.monotonic()
+        a.execute("INSERT INTO sale(id, item) VALUES(?, 'x')", (number,))
+        times.append((float(b.line()) - start) * 1000)
+    figure("commit to visible at a peer in another process", f"median {median(times):.1f} ms, p99 {quantiles(times, n=100)[98]:.1f} ms, "
+                                                             f"worst {max(times):.1f} ms")
+    b.kill()

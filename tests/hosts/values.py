@@ -1,0 +1,97 @@
+"""Values that are at the edge, and transactions that are large: they arrive bit for bit, whole."""
+
+import os
+import time
+
+from host import Shell, connect, dump, equal, figure, found, join, one, plain, rss_kib, same, sizes, until
+
+EDGE = [
+    "9223372036854775807", "-9223372036854775808", "0", "5e-324", "-5e-324", "1.7976931348623157e308", "9e999", "-9e999", "-0.0", "0.0",
+    "2.2250738585072011e-308", "0.1", "9007199254740993", "9007199254740993.0", "-9223372036854775808.0", "''", "x''", "NULL",
+    "CAST(x'61006200' AS TEXT)", "CAST(x'ff00fec3' AS TEXT)", "CAST(x'eda080' AS TEXT)", "char(0x10ffff, 0xfeff, 0x202e)", "x'00ff'",
+    "CAST(x'00' AS TEXT)", "'1'", "'1.0'", "1", "1.0",
+]
+
+
+def extreme_values_arrive_bit_exact():
+    a, b = Shell("a.db"), Shell("b.db")
+    schema = ("CREATE TABLE free(id INTEGER PRIMARY KEY, v); CREATE TABLE typed(id INTEGER PRIMARY KEY, i INTEGER, r REAL, t TEXT, n NUMERIC, b BLOB);"
+              "CREATE TABLE keyed(k PRIMARY KEY, v) WITHOUT ROWID")
+    join(b, found(a, schema), "free")
+    for number, value in enumerate(EDGE):
+        a.ok(f"INSERT INTO free VALUES({number}, {value})")
+        a.ok(f"INSERT INTO typed VALUES({number}, {value}, {value}, {value}, {value}, {value})")
+        if value != "NULL":
+            a.ok(f"INSERT OR IGNORE INTO keyed VALUES({value}, {value})")
+    a.ok("INSERT INTO free VALUES(9223372036854775807, 'the last id'), (-9223372036854775808, 'the first id')")
+    a.ok("SELECT p2p_sync(10000)")
+    for table in ("free", "typed", "keyed"):
+        same("a.db", "b.db", table=table)
+    a.ok("UPDATE free SET v = CASE WHEN id % 2 THEN v ELSE x'00' END")
+    b.ok("UPDATE typed SET t = CAST(x'00' AS TEXT) WHERE id % 2")
+    for table in ("free", "typed", "keyed"):
+        same("a.db", "b.db", table=table)
+    until("digests are equal", lambda: _digest(a) == _digest(b))
+    a.close(), b.close()
+
+
+def _digest(shell):
+    return shell.run("SELECT digest FROM p2p_status")
+
+
+def a_blob_of_50_mb_arrives():
+    a = connect("a.db", timeout=30)
+    a.execute("CREATE TABLE b(id INTEGER PRIMARY KEY, v)")
+    one(a, "SELECT p2p_track('*')")
+    ticket = one(a, "SELECT p2p_invite()")
+    b = Shell("b.db")
+    join(b, ticket, "b")
+    size = sizes(50_000_000, 50_000_000)
+    before = (rss_kib(os.getpid()), rss_kib(b.process.pid))
+    start = time.monotonic()
+    a.execute("INSERT INTO b VALUES(1, randomblob(?))", (size,))
+    a.execute("INSERT INTO b VALUES(2, 'and what follows')")
+    until("both rows arrive", lambda: b.run("SELECT count(*) FROM b") == "2", 60, every=0.05)
+    took = time.monotonic() - start
+    figure("a blob of 50 MB", f"{took:.1f} s; peak resident {rss_kib(os.getpid(), 'VmHWM') / 1024:.0f} and "
+                              f"{rss_kib(b.process.pid, 'VmHWM') / 1024:.0f} MiB, before {before[0] / 1024:.0f} and {before[1] / 1024:.0f}")
+    import hashlib
+    hashes = {hashlib.sha256(plain(path, "SELECT v FROM b WHERE id = 1")[0][0]).digest() for path in ("a.db", "b.db")}
+    equal(len(hashes), 1, "different blobs")
+    assert rss_kib(os.getpid(), "VmHWM") < 900_000 and rss_kib(b.process.pid, "VmHWM") < 900_000
+
+
+def a_huge_transaction_is_seen_whole_or_not_at_all():
+    rows = sizes(50_000, 1_000_000)
+    a = Shell("a.db")
+    ticket = found(a, "CREATE TABLE big(id INTEGER PRIMARY KEY, k TEXT, v INTEGER)")
+    b = Shell("b.db")
+    join(b, ticket, "big")
+    # Large enough to hold the table; memory beyond it is what is measured.
+    start = time.monotonic()
+    a.ok(f"INSERT INTO big SELECT value, 'row number ' || value, value FROM generate_series(1, {rows})", 300)
+    wrote = time.monotonic() - start
+    seen = set()
+
+    def arrived():
+        seen.add(plain("b.db", "SELECT count(*) FROM big")[0][0])
+        assert seen <= {0, rows}, f"a part is seen: {seen}"
+        return rows in seen
+    until("it arrives", arrived, sizes(60, 900), every=0.02)
+    took = time.monotonic() - start
+    figure(f"a transaction of {rows:,} rows", f"written in {wrote:.1f} s, at the peer after {took:.1f} s; peak resident "
+           f"{rss_kib(a.process.pid, 'VmHWM') / 1024:.0f} and {rss_kib(b.process.pid, 'VmHWM') / 1024:.0f} MiB")
+    # 100 bytes a row would be the whole transaction in memory at the full count.
+    assert rss_kib(a.process.pid, "VmHWM") < 200_000 and rss_kib(b.process.pid, "VmHWM") < 200_000
+    # The same for an update of all of it, and its deletion.
+    b.ok("UPDATE big SET v = -v", 300)
+    seen_sums = set()
+
+    def updated():
+        seen_sums.add(plain("a.db", "SELECT sum(v) FROM big")[0][0])
+        total = rows * (rows + 1) // 2
+        assert seen_sums <= {total, -total}, f"a part is seen: {seen_sums}"
+        return -total in seen_sums
+    until("the update arrives", updated, sizes(60, 900), every=0.02)
+    same("a.db", "b.db", table="big")
+    a.close(), b.close()
