@@ -54,6 +54,7 @@ pub enum SidecarError {
 }
 
 const VERSION: u8 = 1;
+const CHECKSUM_BYTES: usize = 8;
 /// Bytes of a sidecar: keys are few; configuration and peers are bounded where they are set.
 const SIDECAR_BYTES_MAX: usize = 256 * 1024;
 
@@ -135,12 +136,13 @@ impl Sidecar {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(SidecarError::Io { path, source }),
         };
-        match bytes.split_first() {
-            Some((&VERSION, body)) => match bincode::decode_from_slice(body, codec()) {
-                Ok((sidecar, _)) => Ok(Some(sidecar)),
-                Err(_) => Err(SidecarError::Damaged(path)),
-            },
-            _ => Err(SidecarError::Damaged(path)),
+        let body = match bytes.split_first() {
+            Some((&VERSION, rest)) => rest.split_last_chunk().filter(|(body, sum)| checksum(body) == **sum),
+            _ => None,
+        };
+        match body.and_then(|(body, _)| bincode::decode_from_slice(body, codec()).ok()) {
+            Some((sidecar, _)) => Ok(Some(sidecar)),
+            None => Err(SidecarError::Damaged(path)),
         }
     }
 
@@ -152,23 +154,62 @@ impl Sidecar {
         let path = Self::path(database);
         let mut bytes = vec![VERSION];
         match bincode::encode_to_vec(self, codec()) {
-            Ok(body) => bytes.extend(body),
+            Ok(body) => {
+                bytes.extend(&body);
+                bytes.extend(checksum(&body));
+            }
             Err(_) => return Err(SidecarError::Damaged(path)),
         }
         write_private(&path, &bytes).map_err(|source| SidecarError::Io { path, source })
     }
 
-    /// Takes it away.
+    /// Puts it aside, for what follows may fail: [`SetAside::put_back`] or [`SetAside::remove`]. None if there is none.
     ///
     /// # Errors
     /// [`SidecarError::Io`].
-    pub fn remove(database: &Path) -> Result<(), SidecarError> {
+    pub fn set_aside(database: &Path) -> Result<Option<SetAside>, SidecarError> {
         let path = Self::path(database);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(SidecarError::Io { path, source }),
-            _ => Ok(()),
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(".left");
+        let aside = PathBuf::from(aside);
+        match fs::rename(&path, &aside) {
+            Ok(()) => Ok(Some(SetAside { path, aside })),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(SidecarError::Io { path, source }),
         }
     }
+}
+
+/// A sidecar under another name.
+#[derive(Debug)]
+pub struct SetAside {
+    path: PathBuf,
+    aside: PathBuf,
+}
+
+impl SetAside {
+    /// All is as it was.
+    ///
+    /// # Errors
+    /// [`SidecarError::Io`].
+    pub fn put_back(self) -> Result<(), SidecarError> {
+        fs::rename(&self.aside, &self.path).map_err(|source| SidecarError::Io { path: self.aside, source })
+    }
+
+    /// Takes it away for good.
+    ///
+    /// # Errors
+    /// [`SidecarError::Io`].
+    pub fn remove(self) -> Result<(), SidecarError> {
+        fs::remove_file(&self.aside).map_err(|source| SidecarError::Io { path: self.aside, source })
+    }
+}
+
+/// A flipped bit in a key is no valid key, nor is it seen: entries signed with it would be refused by every peer.
+fn checksum(body: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut sum = [0; CHECKSUM_BYTES];
+    sum.copy_from_slice(&blake3::hash(body).as_bytes()[..CHECKSUM_BYTES]);
+    sum
 }
 
 fn codec() -> impl bincode::config::Config {

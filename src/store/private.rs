@@ -1,6 +1,7 @@
 //! The private tables as a whole: are they there, and how they go.
 
-use rusqlite::Connection;
+use p2pdb_core::id::GroupId;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::quote::Quoted;
 
@@ -11,6 +12,26 @@ use crate::quote::Quoted;
 pub fn has_private_tables(conn: &Connection) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = '_p2p_meta')";
     conn.query_row(sql, [], |row| row.get(0))
+}
+
+/// The group that the private tables belong to, if any does.
+///
+/// # Errors
+/// SQLite's.
+pub fn group(conn: &Connection) -> rusqlite::Result<Option<GroupId>> {
+    if !has_private_tables(conn)? {
+        return Ok(None);
+    }
+    let sql = "SELECT value FROM main._p2p_meta WHERE key = 'group'";
+    conn.query_row(sql, [], |row| row.get(0).map(GroupId)).optional()
+}
+
+/// Begins a new life of the arrival order: the database may be a copy, and peers count what they have of each life.
+///
+/// # Errors
+/// SQLite's.
+pub fn renew_life(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("UPDATE main._p2p_meta SET value = randomblob(16) WHERE key = 'life'", []).map(drop)
 }
 
 /// Makes the database an ordinary one: takes away every trigger and table of ours. The user's rows stay as they are.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::fork;
 use super::hosts::{self, Db, HostGate, Lent};
-use crate::node::sidecar::{Sidecar, SidecarError};
+use crate::node::sidecar::{SetAside, Sidecar, SidecarError};
 use crate::node::{Node, NodeError, State, View, config, is_forked};
 
 /// A connection that loaded us.
@@ -189,14 +189,24 @@ impl Attached {
         }
     }
 
-    /// Takes the sidecar away and leaves the node.
-    pub(super) fn forget(&self) -> Result<(), SidecarError> {
+    /// Leaves the node and takes the sidecar away, if `work` succeeds in between; else the sidecar stays, for its keys are
+    /// nowhere else.
+    pub(super) fn forget(&self, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
         let node = self.lock_seat().node.take();
         if let Some(node) = node {
             node.leave(0);
         }
-        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.file.as_deref().map_or(Ok(()), Sidecar::remove)
+        let aside = self.file.as_deref().map_or(Ok(None), Sidecar::set_aside).map_err(|e| e.to_string())?;
+        match work() {
+            Ok(()) => {
+                *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                aside.map_or(Ok(()), SetAside::remove).map_err(|e| e.to_string())
+            }
+            Err(why) => {
+                aside.map_or(Ok(()), SetAside::put_back).map_err(|e| e.to_string())?;
+                Err(why)
+            }
+        }
     }
 
     fn lock_seat(&self) -> MutexGuard<'_, Seat> {

@@ -116,6 +116,9 @@ pub(super) fn join(call: &Call<'_>) -> Outcome {
     {
         return rejoin(call, before.clone(), &ticket, merges);
     }
+    if before.is_none() && store::group(call.conn).map_err(|e| e.to_string())? == Some(ticket.group) {
+        return revive(call, &ticket);
+    }
     let config = configured(call)?;
     let tracked = prepare(call, before.is_some(), merges)?;
     if let Some(file) = call.attached.file() {
@@ -140,6 +143,18 @@ pub(super) fn join(call: &Call<'_>) -> Outcome {
 /// What was configured before, with a group or without.
 fn configured(call: &Call<'_>) -> Result<BTreeMap<String, String>, String> {
     Ok(call.attached.settings().map_err(|e| e.to_string())?.map(|s| s.config).unwrap_or_default())
+}
+
+/// The group's log and rows are here, the keys are not: a copy of a database, or one whose sidecar was lost. It is a new device
+/// that has all that the old one had.
+fn revive(call: &Call<'_>, ticket: &Ticket) -> Outcome {
+    whole(call.conn, || store::renew_life(call.conn).map_err(|e| e.to_string()))?;
+    let mut sidecar = Sidecar::join(ticket).map_err(|e| e.to_string())?;
+    sidecar.config = configured(call)?;
+    call.attached.keep(sidecar).map_err(|e| e.to_string())?;
+    call.attached.start().map_err(|e| e.to_string())?;
+    reload(call)?;
+    Ok(Value::Text(format!("joined group {} again, as a new device; what was here before stays", ticket.group)))
 }
 
 /// A ticket to the own group brings addresses, and a newer secret.
@@ -173,9 +188,10 @@ fn prepare(call: &Call<'_>, has_group: bool, merges: bool) -> Result<Vec<String>
         ));
     }
     if has_group {
-        call.attached.forget().map_err(|e| e.to_string())?;
+        call.attached.forget(|| drop_private_tables(call.conn))?;
+    } else {
+        drop_private_tables(call.conn)?;
     }
-    whole(call.conn, || store::drop_private_tables(call.conn).map_err(|e| e.to_string()))?;
     Ok(tracked)
 }
 
@@ -204,9 +220,8 @@ pub(super) fn leave(call: &Call<'_>) -> Outcome {
         if call.attached.view().is_some() {
             call.attached.ask(|node| node.close(ASK_MS))?;
         }
-        call.attached.forget().map_err(|e| e.to_string())?;
     }
-    whole(call.conn, || store::drop_private_tables(call.conn).map_err(|e| e.to_string()))?;
+    call.attached.forget(|| drop_private_tables(call.conn))?;
     Ok(Value::Text("left; the rows stay, nothing is captured or sent any more".into()))
 }
 
@@ -246,6 +261,10 @@ pub(super) fn reload(call: &Call<'_>) -> Result<(), String> {
         Some(_) => call.attached.ask(|node| node.reload(ASK_MS)).map(drop),
         None => Ok(()),
     }
+}
+
+fn drop_private_tables(conn: &Connection) -> Result<(), String> {
+    whole(conn, || store::drop_private_tables(conn).map_err(|e| e.to_string()))
 }
 
 /// Runs `work` in a savepoint: all of it, or nothing.

@@ -18,6 +18,7 @@ def _founder(path):
     conn.executescript("CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT, qty INTEGER);"
                        "CREATE TABLE kind(code TEXT PRIMARY KEY, note)")
     one(conn, "SELECT p2p_track('*')")
+    one(conn, "SELECT p2p_seal()")
     return conn, one(conn, "SELECT p2p_invite()")
 
 

@@ -47,11 +47,13 @@ c = sqlite3.connect("file:b.db?mode=ro", uri=True, isolation_level=None); c.enab
 equal(one(c, "SELECT item FROM sale"), "tea")
 until("the status tells", lambda: one(c, "SELECT state FROM p2p_status") in ("failing", "alone", "level"))
 for sql in ("SELECT p2p_track('*')", "INSERT INTO sale(item) VALUES('x')", "SELECT p2p_leave()"):
+    before = open("b.db-p2pdb", "rb").read()
     try:
         c.execute(sql).fetchall()
         raise SystemExit(sql)
     except sqlite3.OperationalError as e:
         assert str(e), e
+    assert open("b.db-p2pdb", "rb").read() == before, f"the keys after {sql}"
 print(c.execute("SELECT state, detail, last_error FROM p2p_status").fetchone())
 c.close()
 d = connect("b.db")
@@ -119,11 +121,17 @@ def a_database_that_lost_its_sidecar_joins_again_by_ticket():
     os.remove("b.db-p2pdb")
     b = Shell("b.db")
     b.ok("INSERT INTO sale(item, qty) VALUES('meanwhile', 3)")
-    out = b.run(f"SELECT p2p_join('{invite(a)}')")
-    if "existing" in out:
-        out = b.ok(f"SELECT p2p_join('{invite(a)}', '{{\"existing\":\"merge\"}}')")
-    until("both have both rows", lambda: [s.run("SELECT group_concat(item) FROM (SELECT item FROM sale ORDER BY item)") for s in (a, b)]
+    b.ok("UPDATE sale SET qty = 7 WHERE item = 'tea'")
+    assert "new device" in b.ok(f"SELECT p2p_join('{invite(a)}')")
+    until("both have both rows, each once", lambda: [s.run("SELECT group_concat(item) FROM (SELECT item FROM sale ORDER BY item)") for s in (a, b)]
           == ["meanwhile,tea"] * 2)
+    a.ok("INSERT INTO sale(item, qty) VALUES('later', 1)")
+    until("and what comes later", lambda: b.run("SELECT count(*) FROM sale") == "3")
+    a.ok("SELECT p2p_sync(5000)")
+    a.close(), b.close()
+    same("a.db", "b.db")
+    equal(plain("a.db", "SELECT qty FROM sale WHERE item = 'tea'"), [(7,)], "an edit from before")
+    sound("b.db")
 
 
 def a_damaged_sidecar_is_told_and_no_crash():
@@ -218,7 +226,10 @@ def a_full_disk_is_told_and_merging_goes_on_when_there_is_room():
         until("all arrives", lambda: b.run("SELECT count(*) FROM sale") == "1001", 60)
         b.ok("INSERT INTO sale(item, qty) VALUES('late', 1)")
         until("and goes out", lambda: a.run("SELECT count(*) FROM sale") == "1002", 60)
-        a.close(), b.close()
+        # A shell that met an error ends with one.
+        b.process.stdin.close()
+        equal(b.process.wait(10), 1, "the shell's exit status")
+        a.close()
         same("a.db", "small/b.db")
         sound("small/b.db")
     finally:

@@ -21,7 +21,8 @@ while True:
     if number % 7 == 0:
         c.execute("DELETE FROM sale WHERE item = ?", (f"{sys.argv[1]} {number - 5}",))
     c.execute("COMMIT")
-    print(number, flush=True)
+    if len(sys.argv) == 3:      # A pipe that nobody reads would stop it.
+        print(number, flush=True)
     number += 1
 """
 
@@ -89,7 +90,7 @@ c = connect("b.db")
 print("open", flush=True)
 sys.stdin.read()
 """
-    writer = Script(WRITER, "a.db", 0)
+    writer = Script(WRITER, "a.db", 0, "says nothing")
     kills = sizes(20, 200)
     for number in range(kills):
         process = Script(receiver)

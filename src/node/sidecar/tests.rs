@@ -33,6 +33,35 @@ fn a_damaged_sidecar_is_told_and_never_allocates_by_its_lengths() {
 }
 
 #[test]
+fn a_flipped_bit_anywhere_in_a_sidecar_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("till.db");
+    Sidecar::found().unwrap().save(&db).unwrap();
+    let path = Sidecar::path(&db);
+    let good = fs::read(&path).unwrap();
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, bad).unwrap();
+        assert!(matches!(Sidecar::load(&db), Err(SidecarError::Damaged(_))), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_sidecar_that_was_set_aside_comes_back_or_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("till.db");
+    assert!(Sidecar::set_aside(&db).unwrap().is_none());
+    Sidecar::found().unwrap().save(&db).unwrap();
+    let aside = Sidecar::set_aside(&db).unwrap().unwrap();
+    assert!(Sidecar::load(&db).unwrap().is_none());
+    aside.put_back().unwrap();
+    assert!(Sidecar::load(&db).unwrap().is_some());
+    Sidecar::set_aside(&db).unwrap().unwrap().remove().unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn remembered_peers_are_bounded_and_the_newest_stay() {
     let mut sidecar = Sidecar::found().unwrap();
     for i in 0..limit::PEERS_REMEMBERED_MAX + 5 {
