@@ -25,8 +25,8 @@ fn rust_files(under: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo = vec![under.to_owned()];
     while let Some(dir) = todo.pop() {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(dir).expect("a folder of the source") {
+            let path = entry.expect("a file of the source").path();
             if path.is_dir() {
                 todo.push(path);
             } else if path.extension().is_some_and(|e| e == "rs") {

@@ -48,7 +48,7 @@ pub(super) struct Tools<'a> {
 /// Starts a thread in which no signal of the host's is delivered.
 pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     // A thread inherits the mask of the one that makes it.
-    let _blocked = p2pdb_net::SignalsBlocked::new();
+    let _blocked = p2pdb_net::SignalsBlocked::block();
     std::thread::Builder::new().name(name.into()).spawn(body).map(drop)
 }
 

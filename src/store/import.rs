@@ -11,6 +11,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Applied, Store, StoreError};
 
+/// An entry on the stage: the hash that it is kept under, and its bytes.
+type StagedEntry = ([u8; 32], Vec<u8>);
+
 /// What became of the stage.
 #[derive(Clone, Debug, Default)]
 pub struct Drained {
@@ -125,7 +128,7 @@ impl Store {
     }
 
     /// The bytes of a staged entry, and their hash. It comes right after what is held of its author, or that is not needed any more.
-    fn next_staged(&self, author: &AuthorId) -> Result<Option<([u8; 32], Vec<u8>)>, StoreError> {
+    fn next_staged(&self, author: &AuthorId) -> Result<Option<StagedEntry>, StoreError> {
         let next = self.authors.get(author).map_or(1, |a| a.held.0 + 1);
         let sql = "SELECT hash, entry FROM _p2p_staged WHERE author = ?1 AND seq <= ?2 ORDER BY seq LIMIT 1";
         let params = params![author.0, next as i64];

@@ -41,6 +41,9 @@ impl Page {
     }
 }
 
+/// Takes in the values of a new row, and gives its rowid.
+type Insert = fn(&Attached, &Connection, &[Value]) -> Result<i64, String>;
+
 /// What a virtual table is.
 pub(super) struct Definition {
     name: &'static str,
@@ -48,7 +51,7 @@ pub(super) struct Definition {
     /// Rows after a rowid.
     page: fn(&Attached, &Connection, i64) -> Result<Page, String>,
     /// Takes in a row, if the table takes any.
-    insert: Option<fn(&Attached, &Connection, &[Value]) -> Result<i64, String>>,
+    insert: Option<Insert>,
 }
 
 const DEFINITIONS: [&Definition; 5] =

@@ -2,9 +2,9 @@
 //!
 //! The merge works on records (see [`crate::record`]) and touches the visible row only where a cell
 //! changed. The common cases, a birth under a free name and a newer write to a plain row, never read a
-//! value back. Everything else goes the general way ([`show`]): expand the record to a [`RowState`], let the
+//! value back. Everything else goes the general way (`show`): expand the record to a [`RowState`], let the
 //! rules act on it, show what differs, keep what is left. Which row shows which integer key is decided in
-//! [`place`], what goes into the book of conflicts in [`book`].
+//! `place`, what goes into the book of conflicts in `book`.
 //!
 //! An operation that breaks a rule (a claim that is no integer, a key that is not its row's) has no effect: every
 //! replica finds the same, so nothing diverges, and an author's later entries are not held up by it.

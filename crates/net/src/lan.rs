@@ -47,7 +47,7 @@ impl Lan {
         queue: Arc<Queue>,
     ) -> Result<Lan, NetError> {
         let (changes, mut changed) = unbounded_channel();
-        let _blocked = SignalsBlocked::new();
+        let _blocked = SignalsBlocked::block();
         thread::Builder::new().name("p2pdb-mdns".to_owned()).spawn(move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 while look(local, &mut listening, &mut changed, &queue)? == Next::Again {}

@@ -12,13 +12,13 @@ pub struct SignalsBlocked {
 impl SignalsBlocked {
     /// Blocks them.
     #[cfg(unix)]
-    pub fn new() -> SignalsBlocked {
+    pub fn block() -> SignalsBlocked {
         use nix::sys::signal::{SigSet, SigmaskHow};
         SignalsBlocked { before: SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).ok() }
     }
 
     #[cfg(not(unix))]
-    pub fn new() -> SignalsBlocked {
+    pub fn block() -> SignalsBlocked {
         SignalsBlocked {}
     }
 }

@@ -59,7 +59,7 @@ pub fn start(config: Config, bell: Bell) -> Result<(Handle, Events), NetError> {
     let (orders, ordered) = mpsc::unbounded_channel();
     let (over, is_over) = std::sync::mpsc::channel();
     let thread = {
-        let (net, _blocked) = (Arc::clone(&net), SignalsBlocked::new());
+        let (net, _blocked) = (Arc::clone(&net), SignalsBlocked::block());
         thread::Builder::new().name("p2pdb-net".to_owned()).spawn(move || run(runtime, &net, &key, ordered, over))?
     };
     Ok((Handle::new(net, orders, local_key, (thread, is_over)), Events::new(queue)))
