@@ -124,7 +124,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS _p2p_conflict_row ON _p2p_conflict(t, name, co
 
 -- Imported entries that wait for one before them in their author's chain, or for the node.
 CREATE TABLE IF NOT EXISTS _p2p_staged(
-  hash BLOB PRIMARY KEY CHECK(length(hash) = 32),
+  hash BLOB PRIMARY KEY CHECK(length(hash) = 32), -- of all bytes: a forged entry may have the id of a true one
   author BLOB NOT NULL, seq INTEGER NOT NULL,
   entry BLOB NOT NULL
 );

@@ -227,7 +227,8 @@ impl Replica {
 
     fn try_open(&mut self, tools: &mut Tools<'_>) -> Result<bool, String> {
         let database = self.shared.database.clone();
-        let Some(sidecar) = Sidecar::load(&database).map_err(|e| e.to_string())? else { return Ok(false) };
+        let sidecar = Sidecar::load(&database).map_err(|e| e.to_string())?;
+        let Some(sidecar) = sidecar.filter(|s| s.has_group) else { return Ok(false) };
         if self.leader.is_none() {
             self.leader = Leader::attempt(&database).map_err(|e| format!("the lock file beside the database: {e}"))?;
         }

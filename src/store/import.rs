@@ -33,8 +33,7 @@ pub fn stage(conn: &Connection, group: GroupId, bytes: &[u8]) -> Result<EntryId,
     if entry.header.group != group {
         return Err(StoreError::Refused(Refused::OtherGroup));
     }
-    let known = "SELECT EXISTS(SELECT 1 FROM _p2p_entry WHERE hash = ?1)";
-    if conn.prepare_cached(known)?.query_row([entry.id.0], |row| row.get(0))? {
+    if is_logged(conn, &entry.id)? {
         return Ok(entry.id);
     }
     let total = "SELECT value FROM _p2p_meta WHERE key = 'staged_bytes'";
@@ -43,13 +42,20 @@ pub fn stage(conn: &Connection, group: GroupId, bytes: &[u8]) -> Result<EntryId,
     if total > limit::STAGED_BYTES_MAX {
         return Err(StoreError::StageFull);
     }
+    // By all its bytes, not by its id: a forged twin with another signature has the same id, and must not keep this one out.
+    let hash = *blake3::hash(bytes).as_bytes();
     let sql = "INSERT OR IGNORE INTO _p2p_staged(hash, author, seq, entry) VALUES(?1, ?2, ?3, ?4)";
     let h = &entry.header;
-    if conn.prepare_cached(sql)?.execute(params![entry.id.0, h.author.0, h.seq.0 as i64, bytes])? > 0 {
+    if conn.prepare_cached(sql)?.execute(params![hash, h.author.0, h.seq.0 as i64, bytes])? > 0 {
         let sql = "INSERT OR REPLACE INTO _p2p_meta(key, value) VALUES('staged_bytes', ?1)";
         conn.prepare_cached(sql)?.execute([total as i64])?;
     }
     Ok(entry.id)
+}
+
+fn is_logged(conn: &Connection, id: &EntryId) -> rusqlite::Result<bool> {
+    let known = "SELECT EXISTS(SELECT 1 FROM _p2p_entry WHERE hash = ?1)";
+    conn.prepare_cached(known)?.query_row([id.0], |row| row.get(0))
 }
 
 impl Store {
@@ -64,8 +70,9 @@ impl Store {
             Ok((id, store.drain_in(now_ms, &mut || true)?))
         })?;
         match drained.refused.iter().find(|(refused, _)| *refused == id) {
-            Some((_, why)) => Err(StoreError::Refused(why.clone())),
-            None => Ok(drained),
+            // A forged twin may have been refused where this one was taken.
+            Some((_, why)) if !is_logged(&self.conn, &id)? => Err(StoreError::Refused(why.clone())),
+            _ => Ok(drained),
         }
     }
 
@@ -89,12 +96,12 @@ impl Store {
             ids.collect::<rusqlite::Result<_>>()?
         };
         for author in authors {
-            while let Some((id, bytes)) = self.next_staged(&author)? {
+            while let Some((hash, bytes)) = self.next_staged(&author)? {
                 if drained.stored > 0 && !has_time() {
                     drained.is_partial = true;
                     break;
                 }
-                self.conn.prepare_cached("DELETE FROM _p2p_staged WHERE hash = ?1")?.execute([id.0])?;
+                self.conn.prepare_cached("DELETE FROM _p2p_staged WHERE hash = ?1")?.execute([hash])?;
                 match self.check(&[&bytes]) {
                     Ok(batch) => {
                         for Checked { entry, ops } in &batch.fresh {
@@ -102,7 +109,10 @@ impl Store {
                             drained.stored += 1;
                         }
                     }
-                    Err(StoreError::Refused(why)) => drained.refused.push((id, why)),
+                    Err(StoreError::Refused(why)) => {
+                        let id = Entry::from_bytes(&bytes).map(|e| e.id).unwrap_or_default();
+                        drained.refused.push((id, why));
+                    }
                     Err(why) => return Err(why),
                 }
             }
@@ -114,12 +124,12 @@ impl Store {
         Ok(drained)
     }
 
-    /// A staged entry that comes right after what is held of its author, or that is not needed any more.
-    fn next_staged(&self, author: &AuthorId) -> Result<Option<(EntryId, Vec<u8>)>, StoreError> {
+    /// The bytes of a staged entry, and their hash. It comes right after what is held of its author, or that is not needed any more.
+    fn next_staged(&self, author: &AuthorId) -> Result<Option<([u8; 32], Vec<u8>)>, StoreError> {
         let next = self.authors.get(author).map_or(1, |a| a.held.0 + 1);
         let sql = "SELECT hash, entry FROM _p2p_staged WHERE author = ?1 AND seq <= ?2 ORDER BY seq LIMIT 1";
         let params = params![author.0, next as i64];
-        let read = |row: &rusqlite::Row<'_>| Ok((EntryId(row.get(0)?), row.get(1)?));
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         Ok(self.conn.prepare_cached(sql)?.query_row(params, read).optional()?)
     }
 }

@@ -29,10 +29,6 @@ mod turnstile;
 
 use turnstile::Turnstile;
 
-/// How long the gate waits for statements that are running: most are shorter, and a host that asks all the time is met
-/// between two of them.
-const PATIENCE: Duration = Duration::from_micros(300);
-
 /// How long a connection that is never met between two statements is taken for one that may have attached the file since
 /// it was last met.
 const DOUBT: Duration = Duration::from_millis(20);
@@ -143,9 +139,8 @@ impl Gate for HostGate {
         // Held to the end: a connection that is being closed waits for it in `leave`.
         let mut hosts = hosts();
         let mut held = Vec::with_capacity(hosts.len());
-        let end = Instant::now() + PATIENCE;
         for host in hosts.iter_mut().filter(|h| !h.is_lent) {
-            if let Some(one) = hold_on(host, &self.0, end)? {
+            if let Some(one) = hold_on(host, &self.0)? {
                 held.push(one);
             }
         }
@@ -155,9 +150,9 @@ impl Gate for HostGate {
 }
 
 /// Holds a connection that has the file open and is in no transaction on it; none if it has nothing to do with the file.
-fn hold_on(host: &mut Host, file: &Path, end: Instant) -> Result<Option<Held>, Busy> {
+fn hold_on(host: &mut Host, file: &Path) -> Result<Option<Held>, Busy> {
     let is_main = host.file.as_deref() == Some(file);
-    let held = match hold_by(host, end) {
+    let held = match hold(host) {
         Ok(held) => held,
         // Its schemas can't be read now: after a while it is taken for what it was.
         Err(busy) => {
@@ -222,16 +217,6 @@ impl Drop for Held {
             // SAFETY: this thread entered the mutex in `hold`, and its connection is still listed.
             Self::Mutex { mutex, .. } => unsafe { ffi::sqlite3_mutex_leave(*mutex) },
             Self::Turnstile { turnstile, .. } => turnstile.leave(),
-        }
-    }
-}
-
-/// Tries until then.
-fn hold_by(host: &Host, end: Instant) -> Result<Held, Busy> {
-    loop {
-        match hold(host) {
-            Err(Busy::Statement) if Instant::now() < end => std::thread::yield_now(),
-            outcome => return outcome,
         }
     }
 }

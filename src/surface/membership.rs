@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
+use std::collections::BTreeMap;
 
 use super::actions::{self, ASK_MS, Call, Outcome};
 use super::wal::{self, Switch};
@@ -61,7 +62,8 @@ fn found(call: &Call<'_>) -> Result<(), String> {
     if call.attached.sidecar().map_err(|e| e.to_string())?.is_some() {
         return Ok(());
     }
-    let sidecar = Sidecar::found().map_err(|e| e.to_string())?;
+    let mut sidecar = Sidecar::found().map_err(|e| e.to_string())?;
+    sidecar.config = configured(call)?;
     call.attached.keep(sidecar).map_err(|e| e.to_string())
 }
 
@@ -128,6 +130,7 @@ pub(super) fn join(call: &Call<'_>) -> Outcome {
     {
         return rejoin(call, before.clone(), &ticket, merges);
     }
+    let config = configured(call)?;
     let tracked = prepare(call, before.is_some(), merges)?;
     if let Some(file) = call.attached.file() {
         wal::switch(call.conn, file, false).map_err(|e| e.to_string())?;
@@ -141,12 +144,16 @@ pub(super) fn join(call: &Call<'_>) -> Outcome {
         Ok(())
     })?;
     let mut sidecar = Sidecar::join(&ticket).map_err(|e| e.to_string())?;
-    // Settings are this database's, whatever its group: a network that was switched off stays so.
-    sidecar.config = before.map(|b| b.config).unwrap_or_default();
+    sidecar.config = config;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     call.attached.start().map_err(|e| e.to_string())?;
     reload(call)?;
     Ok(Value::Text(format!("joined group {}; schema and rows arrive by themselves", ticket.group)))
+}
+
+/// What was configured before, with a group or without.
+fn configured(call: &Call<'_>) -> Result<BTreeMap<String, String>, String> {
+    Ok(call.attached.settings().map_err(|e| e.to_string())?.map(|s| s.config).unwrap_or_default())
 }
 
 /// A ticket to the own group brings addresses, and a newer secret.

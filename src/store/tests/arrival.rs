@@ -68,6 +68,25 @@ fn a_forged_entry_is_refused_and_does_not_block_the_true_one() {
     a.equals(&b, &["sale"]);
 }
 
+/// A forged twin has the id of the true entry. Staged first, it used to keep the true one out, and was dropped when its turn came:
+/// the chain stood still for ever.
+#[test]
+fn a_forged_entry_that_waits_does_not_keep_the_true_one_out() {
+    let (mut a, mut b) = pair();
+    many(&mut a, 3);
+    let true_ones = a.entries();
+    let mut forged = true_ones[1].clone();
+    let at = forged.len() - p2pdb_core::entry::Entry::from_bytes(&forged).unwrap().body.len() - 1;
+    forged[at] ^= 1;
+    for waiting in [&forged, &true_ones[1], &true_ones[2]] {
+        b.store.import(waiting, LATE).unwrap();
+    }
+    let drained = b.store.import(&true_ones[0], LATE).unwrap();
+    assert!(matches!(drained.refused.as_slice(), [(_, Refused::Signature(..))] | []));
+    assert_eq!(drained.stored, 3);
+    a.equals(&b, &["sale"]);
+}
+
 #[test]
 fn an_entry_from_the_future_waits_and_its_clock_does_not_spread() {
     let (mut a, mut b) = pair();
