@@ -1,5 +1,6 @@
 //! Configuration: a few keys, each with its default, kept in the sidecar; `P2PDB_<KEY>` in the environment overrides it.
 
+use p2pdb_core::limit;
 use std::collections::BTreeMap;
 
 /// One key.
@@ -25,8 +26,8 @@ pub const KEYS: [Key; 5] = [
     Key {
         name: "listen",
         default: "/ip4/0.0.0.0/tcp/0",
-        about: "addresses to listen on, separated by spaces; empty: only dial",
-        check: |_| true,
+        about: "addresses to listen on, at most 16, separated by spaces; empty: only dial",
+        check: is_listen,
     },
     Key {
         name: "mdns",
@@ -50,6 +51,10 @@ pub const KEYS: [Key; 5] = [
 
 fn is_switch(value: &str) -> bool {
     matches!(value, "on" | "off")
+}
+
+fn is_listen(value: &str) -> bool {
+    value.split_whitespace().count() <= limit::TICKET_ADDRESSES_MAX && check_listen(value).is_ok()
 }
 
 fn is_linger(value: &str) -> bool {
@@ -76,6 +81,9 @@ pub enum ConfigError {
         /// What may be.
         about: &'static str,
     },
+    /// An address can't be read.
+    #[error("{0}")]
+    Address(String),
 }
 
 fn names() -> String {
@@ -97,6 +105,23 @@ pub fn key(name: &str) -> Result<&'static Key, ConfigError> {
 pub fn check(key: &'static Key, value: &str) -> Result<(), ConfigError> {
     let Key { name, about, .. } = *key;
     if (key.check)(value) { Ok(()) } else { Err(ConfigError::Value { name, value: value.to_owned(), about }) }
+}
+
+/// Checks addresses to listen on, separated by spaces.
+///
+/// # Errors
+/// [`ConfigError::Address`].
+pub fn check_listen(addresses: &str) -> Result<(), ConfigError> {
+    let check = |address| p2pdb_net::check_listen(address).map_err(|e| ConfigError::Address(e.to_string()));
+    addresses.split_whitespace().try_for_each(check)
+}
+
+/// Checks an address to dial.
+///
+/// # Errors
+/// [`ConfigError::Address`].
+pub fn check_dial(address: &str) -> Result<(), ConfigError> {
+    p2pdb_net::check_dial(address).map_err(|e| ConfigError::Address(e.to_string()))
 }
 
 /// What holds: the environment's value, else the sidecar's, else the default. A value in the environment that does not fit

@@ -64,8 +64,8 @@ impl Dialer {
             .insert(address.to_owned(), Target { origin, backoff, standing, last_error: None, is_tried: false });
     }
 
-    /// Dials this address now, whatever it did before.
-    pub(super) fn hurry(&mut self, address: &str, now_ms: u64) {
+    /// Dials this address now, whatever it did before. False if there is no room for it.
+    pub(super) fn hurry(&mut self, address: &str, now_ms: u64) -> bool {
         self.add(address, Origin::User, now_ms);
         if let Some(target) = self.targets.get_mut(address) {
             target.backoff.reset();
@@ -74,6 +74,12 @@ impl Dialer {
                 target.standing = Standing::Due(now_ms);
             }
         }
+        self.has(address)
+    }
+
+    /// Is this one of the addresses?
+    pub(super) fn has(&self, address: &str) -> bool {
+        self.targets.contains_key(address)
     }
 
     /// Every address that waits is due: someone asked for a sync.
@@ -177,9 +183,9 @@ impl Dialer {
         })
     }
 
-    /// What this address did last, if it failed.
+    /// How this address failed since it was last asked for.
     pub(super) fn error_of(&self, address: &str) -> Option<&str> {
-        self.targets.get(address)?.last_error.as_deref()
+        self.targets.get(address).filter(|t| t.is_tried)?.last_error.as_deref()
     }
 
     /// The addresses that lead to members.

@@ -100,7 +100,9 @@ impl Driver {
         let mut next_ms = self.now().mono_ms + 60_000;
         let databases: Vec<_> = self.replicas.keys().cloned().collect();
         for database in databases {
-            if let Some(at) = self.with(&database, |replica, tools| replica.turn(tools)) {
+            let at = self.with(&database, |replica, tools| replica.turn(tools));
+            // A turn that panicked asks for none: the next is when its database may be tried again.
+            if let Some(at) = at.or_else(|| self.replicas.get(&database)?.retry_ms()) {
                 next_ms = next_ms.min(at);
             }
         }

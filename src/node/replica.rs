@@ -38,6 +38,9 @@ const LEADER_MS: u64 = 1_000;
 const FOLLOW_MS: u64 = 20;
 /// Panics in a row after which a replica stands still.
 const PANICS_MAX: u32 = 5;
+/// Milliseconds without one after which those before are forgotten. A turn that ends well is no sign: the same peer's next
+/// frame, or the next try to open, may meet the same bug.
+const CALM_MS: u64 = 60_000;
 
 /// A database file that is open.
 struct Open {
@@ -73,6 +76,7 @@ pub(super) struct Replica {
     /// The number of attachments at which the last host asked to leave.
     left_at: Option<u64>,
     panics: u32,
+    panicked_ms: u64,
     /// Where the processes of this host find us, as last told.
     announced: Vec<String>,
     next_host_ms: u64,
@@ -107,6 +111,7 @@ impl Replica {
             is_follower: false,
             left_at: None,
             panics: 0,
+            panicked_ms: 0,
             announced: Vec::new(),
             next_host_ms: 0,
         }
@@ -138,9 +143,15 @@ impl Replica {
             self.stream(tools);
             self.dial(tools);
         }
-        self.answer(tools);
+        // Before the answers: who was answered may look at once, and must see what the answer says.
         self.show(tools);
-        self.panics = 0;
+        self.answer(tools);
+        if self.left_at.is_some() {
+            self.show(tools);
+        }
+        if self.panicked_ms + CALM_MS <= now {
+            self.panics = 0;
+        }
         self.next_turn_ms(now)
     }
 
@@ -161,10 +172,19 @@ impl Replica {
     pub(super) fn recover(&mut self, why: String, tools: &mut Tools<'_>) {
         tracing::error!(database = %self.database().display(), why, "a turn of the node panicked");
         self.panics += 1;
+        self.panicked_ms = tools.now.mono_ms;
         self.close(tools);
-        self.refuse_all(&why);
-        self.fail(why, tools);
+        self.fail(why.clone(), tools);
+        if self.panics >= PANICS_MAX {
+            self.trouble.retry_ms = None;
+        }
         self.show(tools);
+        self.refuse_all(&why);
+    }
+
+    /// When the database is tried again after a failure.
+    pub(super) fn retry_ms(&self) -> Option<u64> {
+        self.trouble.retry_ms
     }
 
     /// Notes a failure, and when to try again.

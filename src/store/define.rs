@@ -8,7 +8,7 @@ use p2pdb_core::body::ColumnId;
 use p2pdb_core::id::TableId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::StoreError;
+use super::{StoreError, has_private_tables};
 use crate::capture;
 use crate::schema::{Definition, ReadError};
 
@@ -161,7 +161,8 @@ fn track_in(conn: &Connection, definition: &Definition) -> Result<Tracking, Stor
 /// # Errors
 /// [`StoreError::Table`] if it is not tracked.
 pub fn untrack(conn: &Connection, table: &str) -> Result<(), StoreError> {
-    let all = listed(conn, table)?;
+    // Before anything was tracked there is no list.
+    let all = if has_private_tables(conn)? { listed(conn, table)? } else { Vec::new() };
     let tracked = all.last().filter(|b| matches!(b.state, State::New | State::Tracked | State::Captured));
     let Some(t) = tracked.map(|b| b.t) else {
         return Err(StoreError::Table(format!("p2p_untrack: table \"{table}\" is not tracked")));

@@ -149,7 +149,7 @@ fn configure(call: &Call<'_>) -> Outcome {
 }
 
 /// The function's name stands before every error already.
-fn strip(error: &config::ConfigError) -> String {
+pub(super) fn strip(error: &config::ConfigError) -> String {
     let text = error.to_string();
     text.strip_prefix("p2p_config: ").map(str::to_owned).unwrap_or(text)
 }
@@ -172,6 +172,9 @@ fn sync(call: &Call<'_>) -> Outcome {
 
 fn wait(call: &Call<'_>) -> Outcome {
     let timeout_ms = call.timeout_ms(0)?;
+    if call.attached.file().is_none() {
+        return Err(membership::NO_NETWORK.into());
+    }
     match call.attached.ask(|node| Ok(node.wait_remote(timeout_ms)))? {
         Ok(_) => Ok(Value::Integer(1)),
         Err(crate::node::NodeError::Timeout(_)) => Ok(Value::Integer(0)),

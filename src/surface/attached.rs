@@ -141,7 +141,10 @@ impl Attached {
         let seat = self.lock_seat();
         let answer = match &seat.node {
             Some(node) => ask(node).map_err(|e| e.to_string()),
-            None => Err("this database has no group yet; call p2p_track() or p2p_join() first".into()),
+            None => Err(match self.sidecar() {
+                Err(why) => why.to_string(),
+                Ok(_) => "this database has no group yet; call p2p_track() or p2p_join() first".into(),
+            }),
         };
         drop(lent);
         answer

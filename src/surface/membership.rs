@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use std::collections::BTreeMap;
 
-use super::actions::{ASK_MS, Call, Outcome};
+use super::actions::{self, ASK_MS, Call, Outcome};
 use super::wal::{self, Switch};
 use crate::node::config;
 use crate::node::sidecar::Sidecar;
@@ -14,6 +14,8 @@ use p2pdb_core::ticket::Ticket;
 
 /// Milliseconds that an invitation waits for an address to listen on.
 const LISTEN_MS: u64 = 3_000;
+/// Why a database in memory listens to nobody.
+pub(super) const NO_NETWORK: &str = "a database in memory has no network; move entries through p2p_log";
 
 /// `p2p_track(table or '*' [, options])`
 pub(super) fn track(call: &Call<'_>) -> Outcome {
@@ -23,25 +25,14 @@ pub(super) fn track(call: &Call<'_>) -> Outcome {
         Some(file) => wal::switch(call.conn, file, call.attached.is_in_transaction()).map_err(|e| e.to_string())?,
         None => Switch::Was,
     };
-    let told = whole(call.conn, || {
+    let mut lines = whole(call.conn, || {
         store::create_private_tables(call.conn).map_err(|e| e.to_string())?;
-        if table != "*" {
-            let tracking = define::track(call.conn, table, options).map_err(|e| strip(&e))?;
-            return Ok(vec![tell(&tracking.name, &Decision::Tracked(tracking.clone()))]);
-        }
-        if !matches!(options.trim(), "" | "{}") {
-            return Err("'*' takes no options; give them to p2p_track() of one table".into());
-        }
-        let all = define::track_all(call.conn).map_err(|e| strip(&e))?;
-        Ok(all.iter().map(|(name, decision)| tell(name, decision)).collect::<Vec<_>>())
+        let told = begin(call.conn, table, options)?;
+        // Last: where the keys can't be kept, nothing is tracked.
+        found(call)?;
+        Ok(told)
     })?;
-    if call.attached.sidecar().map_err(|e| e.to_string())?.is_none() {
-        let mut sidecar = Sidecar::found().map_err(|e| e.to_string())?;
-        sidecar.config = configured(call)?;
-        call.attached.keep(sidecar).map_err(|e| e.to_string())?;
-    }
     call.attached.start().map_err(|e| e.to_string())?;
-    let mut lines = told;
     if table == "*" && lines.is_empty() {
         lines.push("no table yet; tables created from now on are tracked".into());
     }
@@ -51,6 +42,29 @@ pub(super) fn track(call: &Call<'_>) -> Outcome {
         Switch::Not(why) => lines.push(why),
     }
     Ok(Value::Text(lines.join("\n")))
+}
+
+/// Begins to track one table or all. A line on each.
+fn begin(conn: &Connection, table: &str, options: &str) -> Result<Vec<String>, String> {
+    if table != "*" {
+        let tracking = define::track(conn, table, options).map_err(|e| strip(&e))?;
+        return Ok(vec![tell(&tracking.name, &Decision::Tracked(tracking.clone()))]);
+    }
+    if !matches!(options.trim(), "" | "{}") {
+        return Err("'*' takes no options; give them to p2p_track() of one table".into());
+    }
+    let all = define::track_all(conn).map_err(|e| strip(&e))?;
+    Ok(all.iter().map(|(name, decision)| tell(name, decision)).collect())
+}
+
+/// Makes a group of its own for a database that is in none.
+fn found(call: &Call<'_>) -> Result<(), String> {
+    if call.attached.sidecar().map_err(|e| e.to_string())?.is_some() {
+        return Ok(());
+    }
+    let mut sidecar = Sidecar::found().map_err(|e| e.to_string())?;
+    sidecar.config = configured(call)?;
+    call.attached.keep(sidecar).map_err(|e| e.to_string())
 }
 
 /// A line on one table.
@@ -227,6 +241,8 @@ pub(super) fn leave(call: &Call<'_>) -> Outcome {
 pub(super) fn listen(call: &Call<'_>) -> Outcome {
     let address = call.text(0, "the address")?;
     let mut sidecar = joined(call)?;
+    let fits = config::check_listen(address).and_then(|()| config::check(config::key("listen")?, address));
+    fits.map_err(|e| actions::strip(&e))?;
     sidecar.config.insert("listen".into(), address.to_owned());
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     reload(call)?;
@@ -238,6 +254,7 @@ pub(super) fn listen(call: &Call<'_>) -> Outcome {
 pub(super) fn connect(call: &Call<'_>) -> Outcome {
     let address = call.text(0, "the address")?;
     let mut sidecar = joined(call)?;
+    config::check_dial(address).map_err(|e| actions::strip(&e))?;
     sidecar.remember(address);
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     call.attached.ask(|node| node.connect(address, ASK_MS)).map(Value::Text)
@@ -245,7 +262,7 @@ pub(super) fn connect(call: &Call<'_>) -> Outcome {
 
 fn joined(call: &Call<'_>) -> Result<Sidecar, String> {
     if call.attached.file().is_none() {
-        return Err("a database in memory has no network; move entries through p2p_log".into());
+        return Err(NO_NETWORK.into());
     }
     match call.attached.sidecar().map_err(|e| e.to_string())? {
         Some(sidecar) if sidecar.is_joined => Ok(sidecar),

@@ -59,6 +59,22 @@ pub(crate) fn to_listen(text: &str) -> Result<Multiaddr, NetError> {
     }
 }
 
+/// Is this an address to dial?
+///
+/// # Errors
+/// [`NetError::Address`], saying what is wrong with it.
+pub fn check_dial(text: &str) -> Result<(), NetError> {
+    to_dial(text).map(drop)
+}
+
+/// Is this an address to listen on?
+///
+/// # Errors
+/// [`NetError::Address`], saying what is wrong with it.
+pub fn check_listen(text: &str) -> Result<(), NetError> {
+    to_listen(text).map(drop)
+}
+
 /// The addresses of a name, found by the system's own resolver on a thread of its own.
 pub(crate) async fn resolve(host: &str, family: Family, transport: Transport) -> Result<Vec<Multiaddr>, String> {
     let found = tokio::net::lookup_host((host, transport.port())).await.map_err(|error| error.to_string())?;

@@ -51,6 +51,7 @@ mod task;
 mod thread;
 mod write;
 
+pub use address::{check_dial, check_listen};
 pub use error::{CloseReason, DialFailure, NetError, SendError};
 pub use event::{Event, StreamId};
 pub use handle::Handle;

@@ -5,6 +5,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 
+use p2pdb_core::limit;
+
 use super::Replica;
 use crate::node::driver::Tools;
 use crate::node::{Ask, Request};
@@ -51,7 +53,12 @@ impl Replica {
                     let done = self.reload(tools).map(|()| String::new());
                     asked.answer(done);
                 }
-                Ask::Connect(address) => self.links.dialer.hurry(address, now),
+                Ask::Connect(address) => {
+                    if !self.links.dialer.hurry(address, now) {
+                        let max = limit::TARGETS_MAX;
+                        asked.answer(Err(format!("{max} addresses are dialed already, the most that are")));
+                    }
+                }
                 Ask::Sync { .. } => self.links.dialer.hurry_all(now),
                 Ask::Close => {
                     self.close(tools);
@@ -215,6 +222,10 @@ impl Replica {
         }
         if self.links.dialer.good().any(|a| a == address) {
             return Some(Ok(format!("connected to {address}")));
+        }
+        // What turns out to be our own is not dialed any more.
+        if !self.links.dialer.has(address) {
+            return Some(Err(format!("{address} is an address of this very process")));
         }
         let why = self.links.dialer.error_of(address)?;
         Some(Err(format!("{address} can't be reached: {why}; it is noted and will be tried again")))

@@ -151,6 +151,8 @@ fn try_run(
         }
         open.is_dirty = drained.is_partial;
         note(open, done, drained.applied);
+        // The user made room for a table that peers announced, or said that the rows of his belong to it.
+        open.must_apply |= open.store.has_table_come()?;
     }
     if open.must_apply && has_time() {
         let applied = open.store.apply(now.wall_ms, has_time)?;

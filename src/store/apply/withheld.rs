@@ -29,6 +29,18 @@ impl Store {
         Ok(())
     }
 
+    /// Is a table here now for which operations waited?
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_table_come(&self) -> Result<bool, StoreError> {
+        // Mostly nothing waits, and the list of tables is not looked at.
+        let sql = "SELECT EXISTS(SELECT 1 FROM _p2p_withheld) AND EXISTS(
+            SELECT 1 FROM _p2p_table a WHERE a.state IN (0, 1)
+            AND EXISTS(SELECT 1 FROM _p2p_withheld w WHERE w.table_id = a.id))";
+        Ok(self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
     fn apply_withheld(&mut self, id: &TableId) -> Result<(), StoreError> {
         let entries: Vec<(u32, Seq)> = {
             let sql = "SELECT author, seq FROM _p2p_withheld WHERE table_id = ?1 ORDER BY clock, author, seq";

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::StoreError;
+use super::{StoreError, has_private_tables};
 use crate::quote::Quoted;
 
 /// Notes whether a table that a peer announces may take in the rows of one that is here already.
@@ -26,6 +26,9 @@ pub(super) fn may_take(conn: &Connection, table: &str) -> rusqlite::Result<bool>
 /// # Errors
 /// SQLite's.
 pub fn tracked(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    if !has_private_tables(conn)? {
+        return Ok(Vec::new());
+    }
     let sql = "SELECT name FROM _p2p_table WHERE state IN (0, 1, 4) ORDER BY name";
     let names = conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     Ok(names)

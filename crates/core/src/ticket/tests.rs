@@ -30,6 +30,17 @@ fn a_slip_of_the_pen_is_told() {
     assert_eq!(Ticket::parse("påpdb1"), Err(TicketError::Prefix));
 }
 
+/// Most lengths are none that base 32 has: the decoder's complaint about that read as one about a letter.
+#[test]
+fn a_ticket_cut_short_is_said_to_be_cut_short_wherever_the_cut_is() {
+    let text = ticket().to_string();
+    for at in PREFIX.len()..text.len() {
+        assert_eq!(Ticket::parse(&text[..at]), Err(TicketError::Check), "cut at {at}");
+        let wrong = format!("{}u{}", &text[..at], &text[at..]);
+        assert_eq!(Ticket::parse(&wrong), Err(TicketError::Letters), "a letter at {at}");
+    }
+}
+
 #[test]
 fn a_field_from_the_future_is_skipped() {
     let mut body = vec![0];
