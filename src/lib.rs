@@ -2,6 +2,8 @@
 #![deny(unsafe_code)]
 
 pub mod capture;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod node;
 pub mod quote;
 pub mod schema;

@@ -41,7 +41,7 @@ pub use import::{Drained, stage};
 pub use private::{drop_private_tables, group, has_private_tables, renew_life};
 pub use receive::Received;
 pub use seal::Sealed;
-pub use view::{ConflictLine, Fate, Finding, KeyKind, LogLine, Status, TableLine, View};
+pub use view::{ConflictLine, Fate, Finding, Growth, KeyKind, LogLine, Status, TableLine, View};
 
 use authors::Authors;
 use tables::Tables;

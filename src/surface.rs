@@ -14,11 +14,13 @@ mod hosts;
 mod ids;
 mod membership;
 mod memory;
+mod open;
 mod tables;
 mod wal;
 
 pub use attached::Attached;
 pub use hosts::{Db, DbName, set_db_name};
+pub use open::open;
 
 /// Makes functions and tables known to a host connection, and starts the node if its database has joined a group.
 ///

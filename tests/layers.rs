@@ -13,7 +13,7 @@ const ORDER: [(&str, &[&str]); 8] = [
     ("store", &["quote", "schema", "capture"]),
     ("node", &["store"]),
     ("surface", &["node", "store"]),
-    ("cli", &["node", "store", "surface"]),
+    ("cli", &["quote", "node", "store", "surface"]),
     ("bin", &["cli"]),
 ];
 

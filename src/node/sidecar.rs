@@ -24,6 +24,8 @@ pub struct Sidecar {
     secret: [u8; 32],
     epoch: u32,
     author_seed: [u8; 32],
+    /// Is there a group? Configuration may be set before a table is tracked or a ticket taken.
+    pub has_group: bool,
     /// May the network be used? Only after an invitation was made or taken.
     pub is_joined: bool,
     /// Values set by `p2p_config`.
@@ -72,7 +74,16 @@ impl Sidecar {
         let author_seed = random()?;
         let group = found_group(&random()?, &AuthorKey::from_seed(&author_seed).public());
         let (config, peers) = Default::default();
-        Ok(Self { group: group.0, secret: random()?, epoch: 0, author_seed, is_joined: false, config, peers })
+        Ok(Self {
+            group: group.0,
+            secret: random()?,
+            epoch: 0,
+            author_seed,
+            has_group: true,
+            is_joined: false,
+            config,
+            peers,
+        })
     }
 
     /// A member by ticket, with an author key of its own.
@@ -85,6 +96,7 @@ impl Sidecar {
             secret: ticket.secret.0,
             epoch: ticket.epoch,
             author_seed: random()?,
+            has_group: true,
             is_joined: true,
             config: BTreeMap::new(),
             peers: ticket.addresses.clone(),

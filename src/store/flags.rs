@@ -24,6 +24,8 @@ pub(super) struct TableFlags {
     pub(super) literals: bool,
     /// the same, as the table that they refer to?
     pub(super) meant: bool,
+    /// No record has a higher id.
+    pub(super) last_id: i64,
 }
 
 /// The flags of one transaction.
@@ -45,7 +47,8 @@ const READ: &str = "SELECT
     EXISTS(SELECT 1 FROM _p2p_stuck WHERE t = ?1 AND waits),
     EXISTS(SELECT 1 FROM _p2p_stuck WHERE t = ?1),
     EXISTS(SELECT 1 FROM _p2p_literal WHERE t = ?1),
-    EXISTS(SELECT 1 FROM _p2p_literal WHERE parent = ?1)";
+    EXISTS(SELECT 1 FROM _p2p_literal WHERE parent = ?1),
+    (SELECT name FROM _p2p_row WHERE t = ?1 AND name < x'' ORDER BY name DESC LIMIT 1)";
 
 impl Flags {
     /// Forgets all: another transaction begins.
@@ -66,6 +69,7 @@ impl Flags {
                 stuck: row.get(4)?,
                 literals: row.get(5)?,
                 meant: row.get(6)?,
+                last_id: row.get::<_, Option<i64>>(7)?.unwrap_or(i64::MIN),
             })
         })?;
         self.tables.borrow_mut().insert(t, flags);

@@ -14,6 +14,9 @@ use super::rows::{SqliteRows, bind_key};
 /// How deep references are followed through keys that are references themselves.
 const REF_DEPTH_MAX: usize = 16;
 
+/// The values as the log has them, and what they refer to that has no record.
+type LoggedOrMissing = (Vec<Value>, Vec<(i64, Value)>);
+
 impl SqliteRows<'_> {
     /// The values that find the visible row; none if the row it is about can't be found by value.
     pub(super) fn key_params(&mut self, key: &Key) -> Result<Option<Vec<Value>>, StoreError> {
@@ -87,6 +90,12 @@ impl SqliteRows<'_> {
     }
 
     pub(super) fn record_of(&mut self, t: i64, key: &Key) -> Result<Option<Record>, StoreError> {
+        // Most rows that are new have an id that is: above all that have a record nothing has to be looked up.
+        if let Key::Id(id) = key
+            && *id > self.shared.flags.of(self.shared.conn, t)?.last_id
+        {
+            return Ok(None);
+        }
         let authors = &*self.authors;
         let found = self
             .statements
@@ -129,21 +138,26 @@ impl SqliteRows<'_> {
         Ok(values)
     }
 
-    /// The same, and which references mean no row with a record: (table, key value).
-    #[allow(clippy::type_complexity)]
-    pub(super) fn logged_or_missing(
-        &mut self,
-        mut values: Vec<Value>,
-    ) -> Result<(Vec<Value>, Vec<(i64, Value)>), StoreError> {
+    /// Cells as the table shows them: puts names in place of foreign keys. Given back are those that mean no row with a
+    /// record: (table, key value).
+    pub(super) fn name_refs(&mut self, cells: &mut [Cell<'_>]) -> Result<Vec<(i64, Value)>, StoreError> {
         let table = self.table;
         let mut missing = Vec::new();
-        for (column, parent) in table.refs.iter().filter(|(c, _)| values[**c] != Value::Null).collect::<Vec<_>>() {
-            match self.name_shown(*parent, &values[*column], 0)? {
-                Some(name) => values[*column] = Value::Ref(Box::new(name)),
-                None => missing.push((*parent, values[*column].clone())),
+        for (column, parent) in &table.refs {
+            let Some(value) = cells[*column].to_value().filter(|v| *v != Value::Null) else { continue };
+            match self.name_shown(*parent, &value, 0)? {
+                Some(name) => cells[*column] = Cell::Ref(name),
+                None => missing.push((*parent, value)),
             }
         }
-        Ok((values, missing))
+        Ok(missing)
+    }
+
+    /// The same for whole values.
+    pub(super) fn logged_or_missing(&mut self, values: &[Value]) -> Result<LoggedOrMissing, StoreError> {
+        let mut cells: Vec<_> = values.iter().map(Cell::from).collect();
+        let missing = self.name_refs(&mut cells)?;
+        Ok((cells.iter().filter_map(Cell::to_value).collect(), missing))
     }
 
     /// Cells ready to bind: references replaced by what they show, or the refusal if they show nothing.

@@ -107,6 +107,20 @@ pub(super) fn values_of(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Re
     (0..columns).map(|c| row.get_ref(c).map(value_of)).collect()
 }
 
+/// The first `columns` values of a result row, borrowed from it.
+pub(super) fn cells_of<'r>(row: &'r rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<Vec<Cell<'r>>> {
+    let cell = |c| {
+        Ok(match row.get_ref(c)? {
+            ValueRef::Null => Cell::Null,
+            ValueRef::Integer(i) => Cell::Integer(i),
+            ValueRef::Real(r) => Cell::Real(r),
+            ValueRef::Text(t) => Cell::Text(t),
+            ValueRef::Blob(b) => Cell::Blob(b),
+        })
+    };
+    (0..columns).map(cell).collect()
+}
+
 /// A key as SQLite stores it in `_p2p_row`.
 pub(super) fn bind_key(key: &Key) -> ToSqlOutput<'_> {
     ToSqlOutput::Borrowed(match key {
@@ -189,6 +203,9 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn put(&mut self, key: &Key, record: &Record) -> Result<(), StoreError> {
+        if let Key::Id(id) = key {
+            self.raise(|flags| flags.last_id = flags.last_id.max(*id));
+        }
         let mut packed = std::mem::take(&mut self.packed);
         packed.clear();
         record.pack(self.authors, &mut packed);

@@ -15,12 +15,16 @@ use super::rows::Shared;
 use super::seen::Seen;
 use super::{Store, StoreError};
 
+mod alias;
 mod batch;
 mod follow;
 mod marker;
+mod named;
+mod work;
 
 use batch::Sealing;
-pub(super) use marker::{fold, pending};
+pub(super) use marker::pending;
+pub(super) use work::fold;
 
 /// Markers read at a time.
 const BATCH: usize = 512;

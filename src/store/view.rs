@@ -19,12 +19,14 @@ use super::rows::{Shared, SqliteRows};
 use super::tables::{Tables, Tracked};
 
 mod conflicts;
+mod growth;
 mod log;
 mod status;
 mod tables;
 mod verify;
 
 pub use conflicts::{ConflictLine, Fate};
+pub use growth::Growth;
 pub use log::LogLine;
 pub use status::Status;
 pub use tables::{KeyKind, TableLine};

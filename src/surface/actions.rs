@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::attached::Attached;
 use super::{ids, membership, memory, tables};
 use crate::node::config;
+use crate::node::sidecar::Sidecar;
 use crate::store::View;
 
 /// Milliseconds that `p2p_sync()` and `p2p_wait()` wait where no time is given.
@@ -121,7 +122,7 @@ fn debug(call: &Call<'_>) -> Outcome {
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "sqlite": sqlite,
         "database": call.attached.file().map(|f| f.display().to_string()),
-        "sidecar": call.attached.file().map(|f| crate::node::sidecar::Sidecar::path(f).display().to_string()),
+        "sidecar": call.attached.file().map(|f| Sidecar::path(f).display().to_string()),
         "pid": std::process::id(),
         "state": view.map(|v| v.state.word()),
     });
@@ -130,8 +131,13 @@ fn debug(call: &Call<'_>) -> Outcome {
 
 fn configure(call: &Call<'_>) -> Outcome {
     let key = config::key(call.text(0, "the key")?).map_err(|e| strip(&e))?;
-    let Some(mut sidecar) = call.attached.sidecar().map_err(|e| e.to_string())? else {
-        return Err("this database has no group yet; call p2p_track() or p2p_join() first".into());
+    let mut sidecar = match call.attached.settings().map_err(|e| e.to_string())? {
+        Some(sidecar) => sidecar,
+        None => {
+            let mut sidecar = Sidecar::found().map_err(|e| e.to_string())?;
+            sidecar.has_group = false;
+            sidecar
+        }
     };
     if let Some(value) = call.option(1, "the value")? {
         config::check(key, value).map_err(|e| strip(&e))?;

@@ -52,6 +52,9 @@ impl Attached {
             }
         };
         set_busy_timeout(conn, &sidecar);
+        if !sidecar.has_group {
+            return;
+        }
         if let Err(why) = self.start() {
             tracing::warn!(%why, "the node can't be started");
         }
@@ -87,7 +90,8 @@ impl Attached {
             seat.node.is_none() && !seat.is_over
         };
         if is_left_out()
-            && self.file.as_deref().is_some_and(|file| Sidecar::path(file).exists())
+            && self.file.is_some()
+            && matches!(self.sidecar(), Ok(Some(_)))
             && let Err(why) = self.start()
         {
             tracing::warn!(%why, "the node can't be started");
@@ -162,8 +166,13 @@ impl Attached {
         self.lock_seat().node.as_ref().map(Node::view)
     }
 
-    /// The sidecar: of the file, or of the connection.
+    /// The sidecar of a database that has a group: of the file, or of the connection.
     pub(super) fn sidecar(&self) -> Result<Option<Sidecar>, SidecarError> {
+        Ok(self.settings()?.filter(|s| s.has_group))
+    }
+
+    /// The same before there is a group: only its configuration counts then.
+    pub(super) fn settings(&self) -> Result<Option<Sidecar>, SidecarError> {
         match &self.file {
             Some(file) => Sidecar::load(file),
             None => Ok(self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()),

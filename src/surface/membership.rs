@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
+use std::collections::BTreeMap;
 
 use super::actions::{ASK_MS, Call, Outcome};
 use super::wal::{self, Switch};
@@ -35,7 +36,8 @@ pub(super) fn track(call: &Call<'_>) -> Outcome {
         Ok(all.iter().map(|(name, decision)| tell(name, decision)).collect::<Vec<_>>())
     })?;
     if call.attached.sidecar().map_err(|e| e.to_string())?.is_none() {
-        let sidecar = Sidecar::found().map_err(|e| e.to_string())?;
+        let mut sidecar = Sidecar::found().map_err(|e| e.to_string())?;
+        sidecar.config = configured(call)?;
         call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     }
     call.attached.start().map_err(|e| e.to_string())?;
@@ -117,6 +119,7 @@ pub(super) fn join(call: &Call<'_>) -> Outcome {
     if before.is_none() && store::group(call.conn).map_err(|e| e.to_string())? == Some(ticket.group) {
         return revive(call, &ticket);
     }
+    let config = configured(call)?;
     let tracked = prepare(call, before.is_some(), merges)?;
     if let Some(file) = call.attached.file() {
         wal::switch(call.conn, file, false).map_err(|e| e.to_string())?;
@@ -129,7 +132,8 @@ pub(super) fn join(call: &Call<'_>) -> Outcome {
         }
         Ok(())
     })?;
-    let sidecar = Sidecar::join(&ticket).map_err(|e| e.to_string())?;
+    let mut sidecar = Sidecar::join(&ticket).map_err(|e| e.to_string())?;
+    sidecar.config = config;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     call.attached.start().map_err(|e| e.to_string())?;
     reload(call)?;
@@ -140,11 +144,17 @@ pub(super) fn join(call: &Call<'_>) -> Outcome {
 /// that has all that the old one had.
 fn revive(call: &Call<'_>, ticket: &Ticket) -> Outcome {
     whole(call.conn, || store::renew_life(call.conn).map_err(|e| e.to_string()))?;
-    let sidecar = Sidecar::join(ticket).map_err(|e| e.to_string())?;
+    let mut sidecar = Sidecar::join(ticket).map_err(|e| e.to_string())?;
+    sidecar.config = configured(call)?;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     call.attached.start().map_err(|e| e.to_string())?;
     reload(call)?;
     Ok(Value::Text(format!("joined group {} again, as a new device; what was here before stays", ticket.group)))
+}
+
+/// What was configured before, with a group or without.
+fn configured(call: &Call<'_>) -> Result<BTreeMap<String, String>, String> {
+    Ok(call.attached.settings().map_err(|e| e.to_string())?.map(|s| s.config).unwrap_or_default())
 }
 
 /// A ticket to the own group brings addresses, and a newer secret.

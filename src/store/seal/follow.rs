@@ -6,8 +6,9 @@ use p2pdb_core::name::Name;
 use p2pdb_core::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::batch::{Sealing, Work, id_of, name_of};
-use super::marker::{self, Folded};
+use super::batch::Sealing;
+use super::named::name_of;
+use super::work::{Bytes, Shown, Work, fold};
 use crate::quote::Quoted;
 use crate::store::StoreError;
 use crate::store::rows::{BindValue, SqliteRows, values_of};
@@ -19,13 +20,14 @@ impl Sealing<'_, '_> {
         let Some(table) = self.shared.tables.get(t) else { return Ok(()) };
         let Some(mut mine) = work.remove(&t) else { return Ok(()) };
         self.fill(table, &mut mine)?;
-        let gone = if table.referring.is_empty() { Vec::new() } else { gone(table, &mine) };
-        if gone.iter().any(|_| table.referring.iter().any(|(child, column)| self.is_in_key(*child, *column))) {
-            for (key, names) in names_gone(table, &mine, &gone) {
-                self.before.entry((t, key)).or_default().extend(names);
+        let gone = if table.referring.is_empty() { Vec::new() } else { mine.gone(table) };
+        if !gone.is_empty() && table.referring.iter().any(|(child, column)| self.is_in_key(*child, *column)) {
+            for key in &gone {
+                let names = mine.names_gone(key);
+                self.before.entry((t, key.clone())).or_default().extend(names);
             }
         }
-        let values: Vec<Value> = gone.iter().filter_map(|key| mine.keys.get(key)?.first().cloned()).collect();
+        let values: Vec<Value> = gone.iter().filter_map(|key| mine.value(key)).collect();
         work.insert(t, mine);
         if !values.is_empty() {
             self.touch_children(table, &values, work)?;
@@ -48,7 +50,7 @@ impl Sealing<'_, '_> {
         let before = std::mem::take(&mut self.before);
         let keys: Vec<_> = work.keys.iter().filter(|(k, _)| !work.was.contains_key(*k)).collect();
         let found = self.merge(table, |merge, _| {
-            let names = |(k, v): (&Folded, &Vec<Value>)| Ok((k.clone(), names_of(merge.rows, table, v, &before)?));
+            let names = |(k, v): (&Shown, &Vec<Value>)| Ok((k.clone(), names_of(merge.rows, table, v, &before)?));
             keys.into_iter().map(names).collect::<Result<Vec<_>, StoreError>>()
         });
         self.before = before;
@@ -58,21 +60,20 @@ impl Sealing<'_, '_> {
 
     fn fill_records(&mut self, table: &Tracked, work: &mut Work) -> Result<(), StoreError> {
         self.merge(table, |merge, _| {
-            for key in work.here.iter().flat_map(|(new, old)| [Some(new), old.as_ref()]).flatten() {
-                if work.records.contains_key(key) {
-                    continue;
-                }
-                let Some(id) = id_of(work, key) else { continue };
+            for key in work.here.iter().flat_map(|(new, old)| [Some(new), old.as_ref().filter(|old| *old != new)]) {
+                let Some(id) = key.and_then(Shown::id).filter(|id| !work.records.contains_key(id)) else { continue };
                 if let Some(record) = merge.rows.record(&Key::Id(id))?.filter(|r| !r.is_hidden) {
-                    work.records.insert(key.clone(), record);
+                    work.records.insert(id, record);
                 }
             }
+            if work.records.is_empty() {
+                return Ok(());
+            }
             for (new, old) in &work.here {
-                let Some(old) = old.as_ref().filter(|old| work.records.contains_key(*old)) else { continue };
-                let Some(id) = id_of(work, new) else { continue };
-                // One that moved may have gone with the row that it evicted: ON DELETE CASCADE leaves no later mark.
-                if (new == old && !work.hinted.contains(new)) || merge.rows.visible(&Key::Id(id))?.is_some() {
-                    work.stays.insert(new.clone(), old.clone());
+                let (Some(id), Some(old)) = (new.id(), old.as_ref().and_then(Shown::id)) else { continue };
+                let had_record = work.records.contains_key(&old);
+                if had_record && (work.is_certain(new) || merge.rows.visible(&Key::Id(id))?.is_some()) {
+                    work.stays.insert(id, old);
                 }
             }
             Ok(())
@@ -125,13 +126,13 @@ impl Sealing<'_, '_> {
         while let Some((t, value)) = todo.pop() {
             let Some(parent) = self.shared.tables.get(t) else { continue };
             let key = vec![value.clone()];
-            let is_new = met.insert((t, marker::fold(&key, &parent.key())));
+            let is_new = met.insert((t, Shown::of(&key, parent)));
             let found = self.merge(parent, |merge, _| {
                 let Some(values) = merge.rows.visible_by(&key)? else { return Ok(None) };
                 if merge.rows.name_shown(t, &value, 0)?.is_some() {
                     return Ok(None);
                 }
-                merge.rows.logged_or_missing(values).map(Some)
+                merge.rows.logged_or_missing(&values).map(Some)
             })?;
             match found {
                 Some((_, up)) if is_new && !up.is_empty() => {
@@ -156,7 +157,7 @@ impl Sealing<'_, '_> {
         let cells: Vec<_> = values.iter().map(Cell::from).collect();
         let hidden = self.merge(table, |merge, _| merge.rows.record(&key))?;
         if let Key::Id(id) = key {
-            self.early.insert((table.t, marker::fold(&[Value::Integer(id)], &table.key())));
+            self.early.insert((table.t, id));
         }
         self.merge(table, |merge, pen| match &hidden {
             Some(record) => merge.seal_rebirth(pen, &key, record, &cells),
@@ -204,41 +205,20 @@ impl Sealing<'_, '_> {
     }
 }
 
-/// Keys that another row has now, or none.
-fn gone(table: &Tracked, work: &Work) -> Vec<Folded> {
-    if table.merge.id_column.is_some() {
-        return work.records.keys().filter(|k| work.stays.get(*k) != Some(*k)).cloned().collect();
-    }
-    // Whether a row that is named by what it refers to is another one shows only once its parents are sealed.
-    work.here.keys().cloned().collect()
-}
-
-fn names_gone(table: &Tracked, work: &Work, gone: &[Folded]) -> Vec<(Folded, BTreeSet<Name>)> {
-    let names = |key: &Folded| match work.records.get(key) {
-        Some(record) => {
-            let id = record.birth_id.or_else(|| id_of(work, key)).unwrap_or_default();
-            BTreeSet::from([Name::Born { dot: record.born.dot(), id }])
-        }
-        None if table.merge.id_column.is_some() => BTreeSet::new(),
-        None => work.names(key).into_iter().map(Name::Key).collect(),
-    };
-    gone.iter().map(|key| (key.clone(), names(key))).collect()
-}
-
 /// The names that a key as displayed may have meant: with references to the rows that show them, to those that did so
 /// before, and to none.
 fn names_of(
     rows: &mut SqliteRows<'_>,
     table: &Tracked,
     key: &[Value],
-    before: &BTreeMap<(i64, Folded), BTreeSet<Name>>,
-) -> Result<BTreeSet<Folded>, StoreError> {
+    before: &BTreeMap<(i64, Shown), BTreeSet<Name>>,
+) -> Result<BTreeSet<Bytes>, StoreError> {
     let mut keys: Vec<Vec<Value>> = vec![Vec::new()];
     for (value, (column, _)) in key.iter().zip(&table.merge.key) {
         let mut choices: Vec<Value> = Vec::new();
         if let Some(parent) = table.refs.get(column).filter(|_| *value != Value::Null) {
-            let up = rows.shared.tables.get(*parent).map(Tracked::key).unwrap_or_default();
-            let past = before.get(&(*parent, marker::fold(std::slice::from_ref(value), &up)));
+            let key = rows.shared.tables.get(*parent).map(|up| Shown::of(std::slice::from_ref(value), up));
+            let past = key.and_then(|key| before.get(&(*parent, key)));
             let names = past.into_iter().flatten().cloned().chain(rows.name_shown(*parent, value, 0)?);
             choices.extend(names.map(|name| Value::Ref(Box::new(name))));
         }
@@ -251,5 +231,5 @@ fn names_of(
         };
         keys = keys.iter().flat_map(longer).collect();
     }
-    Ok(keys.iter().map(|k| marker::fold(k, &table.merge.key)).collect())
+    Ok(keys.iter().map(|k| fold(k, &table.merge.key)).collect())
 }

@@ -1,14 +1,14 @@
 //! Markers: what the triggers wrote, as touches of keys.
 
 use p2pdb_core::local::Touch;
-use p2pdb_core::name::{Collation, Name, key_name};
-use p2pdb_core::value::Value;
-use rusqlite::Connection;
-use std::collections::{BTreeMap, BTreeSet};
+use rusqlite::{Connection, Row};
+use std::collections::BTreeMap;
 
+use super::work::{Shown, Work};
 use crate::store::StoreError;
 use crate::store::rows::value_of;
-use crate::store::tables::Tables;
+use crate::store::tables::{Tables, Tracked};
+use p2pdb_core::value::Value;
 
 /// Kinds of markers, as the triggers write them.
 const INSERTED: i64 = 1;
@@ -16,21 +16,10 @@ const DELETED: i64 = 2;
 pub(super) const MOVED: i64 = 4;
 const HINT: i64 = 5;
 
-/// A visible key, folded as SQLite compares it.
-pub(in crate::store) type Folded = Box<[u8]>;
-
-/// The touches of one table, and the values of the keys that they name.
-#[derive(Default)]
-pub(super) struct Touched {
-    pub(super) touches: Vec<Touch<Folded>>,
-    pub(super) keys: BTreeMap<Folded, Vec<Value>>,
-    pub(super) hinted: BTreeSet<Folded>,
-}
-
 /// Some markers from the front: the number of the last, and what they say of each table.
 pub(super) struct Markers {
     pub(super) top: i64,
-    pub(super) tables: BTreeMap<i64, Touched>,
+    pub(super) work: BTreeMap<i64, Work>,
 }
 
 /// About how many markers there are; none where the marker table is not there.
@@ -43,11 +32,23 @@ pub(in crate::store) fn pending(conn: &Connection) -> Result<i64, StoreError> {
     }
 }
 
-/// A key folded for comparison.
-pub(in crate::store) fn fold(values: &[Value], key: &[(usize, Collation)]) -> Folded {
-    match key_name(values.iter().zip(key).map(|(v, (_, collation))| (v, *collation))) {
-        Name::Key(bytes) => bytes,
-        Name::Born { .. } => Folded::default(),
+#[derive(Default)]
+struct Touched {
+    touches: Vec<Touch<Shown>>,
+    keys: BTreeMap<Shown, Vec<Value>>,
+}
+
+impl Touched {
+    /// The key that stands in a marker from column `from` on.
+    fn key(&mut self, row: &Row<'_>, table: &Tracked, from: usize) -> rusqlite::Result<Shown> {
+        if table.merge.id_column.is_some() {
+            return row.get(from).map(Shown::Id);
+        }
+        let columns = from..from + table.merge.key.len();
+        let values = columns.map(|c| row.get_ref(c).map(value_of)).collect::<rusqlite::Result<Vec<_>>>()?;
+        let key = Shown::of(&values, table);
+        self.keys.entry(key.clone()).or_insert(values);
+        Ok(key)
     }
 }
 
@@ -69,29 +70,17 @@ pub(super) fn read(conn: &Connection, tables: &Tables, limit: usize) -> Result<O
         top = Some(row.get(0)?);
         count += 1;
         let Some(table) = tables.get(t) else { continue };
-        let key = table.key();
-        let read = |from: usize| {
-            (from..from + key.len()).map(|c| row.get_ref(c).map(value_of)).collect::<rusqlite::Result<Vec<_>>>()
-        };
         let touched = by_table.entry(t).or_default();
-        let keys = &mut touched.keys;
-        let mut note = |values: Vec<Value>| {
-            let folded = fold(&values, &key);
-            keys.entry(folded.clone()).or_insert(values);
-            folded
-        };
-        let new = note(read(3)?);
+        let new = touched.key(row, table, 3)?;
         let touch = match kind {
             INSERTED => Touch::Inserted(new),
             DELETED => Touch::Deleted(new),
-            MOVED => Touch::Moved(note(read(3 + width)?), new),
-            HINT => {
-                touched.hinted.insert(new.clone());
-                Touch::Hint(new)
-            }
+            MOVED => Touch::Moved(touched.key(row, table, 3 + width)?, new),
+            HINT => Touch::Hint(new),
             _ => Touch::Updated(new),
         };
         touched.touches.push(touch);
     }
-    Ok(top.map(|top| Markers { top, tables: by_table }))
+    let work = by_table.into_iter().map(|(t, touched)| (t, Work::new(touched.touches, touched.keys))).collect();
+    Ok(top.map(|top| Markers { top, work }))
 }

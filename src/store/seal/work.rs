@@ -1,0 +1,134 @@
+//! What is to be sealed of one table in a batch, by the keys that the table shows.
+
+use p2pdb_core::local::{Touch, who_is_who};
+use p2pdb_core::name::{Collation, Name, key_name};
+use p2pdb_core::record::Record;
+use p2pdb_core::value::Value;
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::store::tables::Tracked;
+
+/// The canonical bytes of a key.
+pub(in crate::store) type Bytes = Box<[u8]>;
+
+/// A visible key, folded as SQLite compares it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Shown {
+    /// Of an alias table.
+    Id(i64),
+    /// Of any other.
+    Key(Bytes),
+}
+
+impl ToSql for Shown {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Id(id) => ValueRef::Integer(*id),
+            Self::Key(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+impl Shown {
+    /// The key that a table shows as `values`.
+    pub(super) fn of(values: &[Value], table: &Tracked) -> Self {
+        match (table.merge.id_column, values) {
+            (Some(_), [Value::Integer(id)]) => Self::Id(*id),
+            _ => Self::Key(fold(values, &table.merge.key)),
+        }
+    }
+
+    pub(super) fn id(&self) -> Option<i64> {
+        if let Self::Id(id) = self { Some(*id) } else { None }
+    }
+}
+
+/// A key's canonical bytes.
+pub(in crate::store) fn fold(values: &[Value], key: &[(usize, Collation)]) -> Bytes {
+    match key_name(values.iter().zip(key).map(|(v, (_, collation))| (v, *collation))) {
+        Name::Key(bytes) => bytes,
+        Name::Born { .. } => Bytes::default(),
+    }
+}
+
+/// What is to be sealed of one table.
+#[derive(Default)]
+pub(super) struct Work {
+    /// Per key the one under which the row stood before; none for a new row.
+    pub(super) here: BTreeMap<Shown, Option<Shown>>,
+    /// Keys whose rows a REPLACE may have evicted, which leaves no other mark.
+    hinted: BTreeSet<Shown>,
+    /// The keys' values, where they do not follow from the key.
+    pub(super) keys: BTreeMap<Shown, Vec<Value>>,
+    /// The names that a key may have meant, where that does not follow from the key.
+    pub(super) was: BTreeMap<Shown, BTreeSet<Bytes>>,
+    /// Of an alias table: who had a record.
+    pub(super) records: BTreeMap<i64, Record>,
+    /// Who stays: new id to old.
+    pub(super) stays: BTreeMap<i64, i64>,
+    /// Only rows are left that had to wait for the birth of those they refer to.
+    pub(super) is_second: bool,
+}
+
+impl Work {
+    pub(super) fn new(touches: Vec<Touch<Shown>>, keys: BTreeMap<Shown, Vec<Value>>) -> Self {
+        let hint = |touch: &Touch<Shown>| if let Touch::Hint(key) = touch { Some(key.clone()) } else { None };
+        let hinted = touches.iter().filter_map(hint).collect();
+        Self { here: who_is_who(touches), hinted, keys, ..Self::default() }
+    }
+
+    /// A row that no marker names, to be compared with its record.
+    pub(super) fn add(&mut self, table: &Tracked, values: Vec<Value>) {
+        let key = Shown::of(&values, table);
+        self.here.entry(key.clone()).or_insert_with(|| Some(key.clone()));
+        if let Shown::Key(_) = key {
+            self.keys.entry(key).or_insert(values);
+        }
+    }
+
+    /// Is the row that stands under this key surely there, and the one that stood there before? One that moved may have
+    /// gone with the row that it evicted: ON DELETE CASCADE leaves no later mark.
+    pub(super) fn is_certain(&self, key: &Shown) -> bool {
+        !self.hinted.contains(key) && self.here.get(key).is_some_and(|origin| origin.as_ref() == Some(key))
+    }
+
+    /// The names that `key` may have meant.
+    pub(super) fn names(&self, key: &Shown) -> BTreeSet<Bytes> {
+        match (self.was.get(key), key) {
+            (Some(names), _) => names.clone(),
+            (None, Shown::Key(bytes)) => BTreeSet::from([bytes.clone()]),
+            (None, Shown::Id(_)) => BTreeSet::new(),
+        }
+    }
+
+    /// The first, for a table that others refer to the only, value of a key.
+    pub(super) fn value(&self, key: &Shown) -> Option<Value> {
+        match key {
+            Shown::Id(id) => Some(Value::Integer(*id)),
+            Shown::Key(_) => self.keys.get(key).and_then(|values| values.first()).cloned(),
+        }
+    }
+
+    /// The names of rows whose key another row has now, or none.
+    pub(super) fn names_gone(&self, key: &Shown) -> BTreeSet<Name> {
+        match key {
+            Shown::Id(id) => {
+                let name = |r: &Record| Name::Born { dot: r.born.dot(), id: r.birth_id.unwrap_or(*id) };
+                self.records.get(id).map(name).into_iter().collect()
+            }
+            Shown::Key(_) => self.names(key).into_iter().map(Name::Key).collect(),
+        }
+    }
+
+    /// Keys that another row has now, or none.
+    pub(super) fn gone(&self, table: &Tracked) -> Vec<Shown> {
+        if table.merge.id_column.is_some() {
+            let moved = self.records.keys().filter(|id| self.stays.get(id) != Some(id));
+            return moved.map(|id| Shown::Id(*id)).collect();
+        }
+        // Whether a row that is named by what it refers to is another one shows only once its parents are sealed.
+        self.here.keys().cloned().collect()
+    }
+}
