@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::driver::{Now, Tools};
 use super::leader::Leader;
@@ -36,6 +37,8 @@ const REST_MS: u64 = 2_000;
 const LEADER_MS: u64 = 1_000;
 /// Milliseconds between two looks at what another process's node did, while somebody waits for it.
 const FOLLOW_MS: u64 = 20;
+/// How long the write lock of another process is waited for. One that writes without a pause leaves gaps in that time.
+const WRITE_LOCK: Duration = Duration::from_millis(10);
 /// Panics in a row after which a replica stands still.
 const PANICS_MAX: u32 = 5;
 /// Milliseconds without one after which those before are forgotten. A turn that ends well is no sign: the same peer's next
@@ -244,7 +247,14 @@ impl Replica {
             self.next_leader_ms = self.trouble.gate_ms;
             return Ok(false);
         }
-        let store = opened.ok_or("the gate did not run")?.map_err(|e| e.to_string())?;
+        let store = match opened.ok_or("the gate did not run")? {
+            Err(why) if work::is_busy(&why) => {
+                self.is_busy(super::Busy::OtherProcess, tools.now.mono_ms);
+                self.next_leader_ms = self.trouble.gate_ms;
+                return Ok(false);
+            }
+            opened => opened.map_err(|e| e.to_string())?,
+        };
         self.trouble.busy = None;
         self.watch(tools);
         let peers = sidecar.peers.clone();
@@ -366,7 +376,10 @@ impl Replica {
 fn open_store(database: &Path, sidecar: &Sidecar) -> Result<Store, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_FULL_MUTEX | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
-    Store::open(Connection::open_with_flags(database, flags)?, sidecar.identity())
+    let conn = Connection::open_with_flags(database, flags)?;
+    // Within the gate the hosts of this process wait for us: it is put off rather than waited for another's write lock.
+    conn.busy_timeout(WRITE_LOCK)?;
+    Store::open(conn, sidecar.identity())
 }
 
 fn is_networked(sidecar: &Sidecar) -> bool {

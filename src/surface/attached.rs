@@ -90,7 +90,8 @@ impl Attached {
             seat.node.is_none() && !seat.is_over
         };
         if is_left_out()
-            && self.file.as_deref().is_some_and(|file| Sidecar::path(file).exists())
+            && self.file.is_some()
+            && matches!(self.sidecar(), Ok(Some(_)))
             && let Err(why) = self.start()
         {
             tracing::warn!(%why, "the node can't be started");

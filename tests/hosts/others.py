@@ -122,3 +122,50 @@ def of_two_processes_one_runs_the_node_and_the_other_takes_over():
     figure("takeover after kill -9 of the node", f"{time.monotonic() - start:.2f} s to level with a peer")
     b.ok("INSERT INTO sale(item, qty) VALUES('answer', 1)")
     until("and it receives", lambda: second.run("SELECT count(*) FROM sale") == "3", 10)
+
+
+def a_write_lock_of_another_process_keeps_no_reader_here_waiting():
+    """The node waits for the write lock while it holds the mutexes of the hosts: it must not wait long."""
+    a, b = pair()
+    b.close()
+    b = connect("b.db", timeout=0)
+    until("level", lambda: one(b, "SELECT state FROM p2p_status") == "level")
+    holder = Script("""
+import sqlite3, sys
+c = sqlite3.connect("b.db", isolation_level=None, timeout=10)
+c.execute("BEGIN IMMEDIATE"); c.execute("INSERT INTO sale(item) VALUES('held')")
+print("held", flush=True); sys.stdin.readline(); c.execute("COMMIT")
+""")
+    equal(holder.line(), "held")
+    a.ok("INSERT INTO sale(item, qty) VALUES('to be merged', 1)")
+    end, worst = time.monotonic() + 3, 0.0
+    while time.monotonic() < end:
+        start = time.monotonic()
+        equal(one(b, "SELECT count(*) FROM sale"), 0, "rows")
+        worst = max(worst, time.monotonic() - start)
+        time.sleep(0.001)
+    figure("the longest SELECT while another process holds the write lock", f"{worst * 1000:.0f} ms")
+    detail = one(b, "SELECT detail FROM p2p_status")
+    assert "another process is writing" in detail, detail
+    holder.say("")
+    holder.finish()
+    until("both rows are there", lambda: one(b, "SELECT count(*) FROM sale") == 2 and a.run("SELECT count(*) FROM sale") == "2")
+    assert worst < 0.25, f"a SELECT took {worst} s"
+
+
+def a_node_gets_its_turn_beside_a_process_that_writes_without_a_pause():
+    a, b = pair()
+    writer = Script("""
+from host import *
+c = sqlite3.connect("a.db", isolation_level=None, timeout=10)
+number, start = 0, time.monotonic()
+while time.monotonic() - start < 5:
+    c.execute("BEGIN IMMEDIATE"); c.execute("INSERT INTO sale(item, qty) VALUES('w', ?)", (number,)); c.execute("COMMIT")
+    number += 1
+print(number)
+""")
+    first = until("rows arrive while it writes", lambda: int(b.run("SELECT count(*) FROM sale")), 4)
+    number = int(writer.finish())
+    start = time.monotonic()
+    until("all are there", lambda: b.run("SELECT count(*) FROM sale") == str(number), 20)
+    figure("beside a writer without a pause", f"{number} transactions in 5 s; the first {first} seen while it wrote, all {time.monotonic() - start:.1f} s after")

@@ -196,7 +196,8 @@ fn store(
     }
 }
 
-fn is_busy(why: &StoreError) -> bool {
+/// Does another process hold the file?
+pub(super) fn is_busy(why: &StoreError) -> bool {
     let StoreError::Sqlite(why) = why else { return false };
     matches!(why.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
