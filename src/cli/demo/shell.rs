@@ -100,7 +100,8 @@ impl Shell {
         let end = Instant::now() + END;
         loop {
             match self.child.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
+                // 1: a statement failed, which whoever typed it has seen.
+                Ok(Some(status)) if matches!(status.code(), Some(0 | 1)) => return Ok(()),
                 Ok(Some(status)) => {
                     return Err(Failure::new(format!("shell {} ended with {status}", self.name)));
                 }
