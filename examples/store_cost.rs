@@ -79,7 +79,7 @@ fn measure(shape: &Shape, rows: u64) {
     testing::track(&user, "t").unwrap();
     let mut a = store(&dir.path().join("a.db"), 1);
     let captured = cpu(|| fill(&user, shape, rows));
-    let seal = cpu(|| seal(&mut a));
+    let (seal, seal_kib) = peak(|| cpu(|| seal(&mut a)));
     let raw: u64 = (0..rows).map(|i| (shape.values)(i).iter().map(raw_bytes).sum::<u64>()).sum();
     let bytes = size(&user);
     let inserts = entries(&a, 0);
@@ -87,7 +87,7 @@ fn measure(shape: &Shape, rows: u64) {
 
     prepare(&open(&dir.path().join("b.db")));
     let mut b = store(&dir.path().join("b.db"), 2);
-    let merge = cpu(|| receive(&mut b, &inserts));
+    let (merge, merge_kib) = peak(|| cpu(|| receive(&mut b, &inserts)));
     let peer_bytes = size(b.connection());
 
     let last = a.last_arrival().unwrap();
@@ -115,6 +115,7 @@ fn measure(shape: &Shape, rows: u64) {
         bytes as f64 / plain_bytes as f64,
         peer_bytes as f64 / plain_bytes as f64
     );
+    println!("  memory beyond what was there before: seal {seal_kib} KiB, merge {merge_kib} KiB");
     println!("  wire: {wire} bytes, {:.2}x of the raw values; entries {}", wire as f64 / raw as f64, inserts.len());
 }
 
@@ -187,6 +188,20 @@ fn size(conn: &Connection) -> u64 {
         row.get::<_, i64>(0)
     })
     .unwrap() as u64
+}
+
+/// What `work` gives, and the memory in KiB that it took at its peak.
+fn peak<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let read = |what: &str| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|l| l.starts_with(what)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let before = read("VmRSS");
+    // 5: the high-water mark starts over.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let done = work();
+    (done, read("VmHWM").saturating_sub(before))
 }
 
 /// Milliseconds of CPU that this thread spent on `work`.

@@ -245,10 +245,13 @@ impl Rows for SqliteRows<'_> {
         let Some(key) = self.key_params(key)? else {
             return Ok(Some(Refusal::constraint("its key can't be found")));
         };
-        let new = match self.resolve(cells.iter().map(|c| (c.0, &c.1)))? {
-            Ok(new) => new,
-            Err(refusal) => return Ok(Some(refusal)),
+        let has_refs = cells.iter().any(|(_, cell)| matches!(cell, Cell::Ref(_)));
+        let resolved = match has_refs.then(|| self.resolve(cells.iter().map(|c| (c.0, &c.1)))).transpose()? {
+            Some(Err(refusal)) => return Ok(Some(refusal)),
+            Some(Ok(new)) => new,
+            None => Vec::new(),
         };
+        let new = cells.iter().enumerate().map(|(at, (_, cell))| resolved.get(at).unwrap_or(cell));
         let is_same = |(columns, _): &(Vec<usize>, _)| columns.iter().eq(cells.iter().map(|c| &c.0));
         if !self.update.as_ref().is_some_and(is_same) {
             let columns: Vec<usize> = cells.iter().map(|c| c.0).collect();
@@ -257,7 +260,7 @@ impl Rows for SqliteRows<'_> {
         }
         let Some((_, statement)) = &mut self.update else { return Ok(None) };
         let key: Vec<_> = key.iter().map(Cell::from).collect();
-        Self::attempt(statement.execute(params_from_iter(key.iter().chain(&new).map(Bind))))
+        Self::attempt(statement.execute(params_from_iter(key.iter().chain(new).map(Bind))))
     }
 
     fn hide(&mut self, key: &Key) -> Result<(), StoreError> {

@@ -27,7 +27,7 @@ pub(super) use marker::pending;
 pub(super) use work::fold;
 
 /// Markers read at a time.
-const BATCH: usize = 512;
+const BATCH: usize = 1024;
 
 /// Markers that an apply seals inside its own transaction; where there are more they are sealed first, in steps.
 pub(super) const MARKERS_INLINE_MAX: i64 = 200;

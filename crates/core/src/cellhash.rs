@@ -32,6 +32,11 @@ impl CellHasher {
         Self { key }
     }
 
+    /// 128 bits over a row's share of the digest. Keyed like the rest: it tells replicas that differ, it proves nothing.
+    pub(crate) fn wide(&self, bytes: &[u8]) -> u128 {
+        siphasher::sip128::SipHasher24::new_with_key(&self.key).hash(bytes).as_u128()
+    }
+
     /// The hash of one value; a reference counts by the name it holds.
     pub fn hash(&self, cell: &Cell<'_>) -> CellHash {
         let sip = SipHasher24::new_with_key(&self.key);

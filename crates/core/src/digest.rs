@@ -14,7 +14,7 @@ use crate::value::Value;
 
 /// One row's share.
 pub fn row(table: &Table, key: &Key, record: &Record, hasher: &CellHasher) -> u128 {
-    let mut out = Vec::with_capacity(128);
+    let mut out = Vec::with_capacity(256);
     out.raw(&table.id.0);
     match key {
         Key::Id(_) => record.born.dot().write(&mut out),
@@ -39,10 +39,7 @@ pub fn row(table: &Table, key: &Key, record: &Record, hasher: &CellHasher) -> u1
             out.u8(0);
         }
     }
-    let hash = blake3::hash(&out);
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash.as_bytes()[..16]);
-    u128::from_le_bytes(half)
+    hasher.wide(&out)
 }
 
 fn cell(

@@ -200,3 +200,6 @@ impl<'k> GroupWriter<'k> {
         first
     }
 }
+
+#[cfg(test)]
+mod tests;

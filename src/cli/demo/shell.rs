@@ -100,7 +100,8 @@ impl Shell {
         let end = Instant::now() + END;
         loop {
             match self.child.try_wait() {
-                // 1: a statement failed, which whoever typed it has seen.
+                // The shell tells by 1 that a statement failed somewhere on the way, and an answer that was not there
+                // yet is one. What matters here is that it ended by itself.
                 Ok(Some(status)) if matches!(status.code(), Some(0 | 1)) => return Ok(()),
                 Ok(Some(status)) => {
                     return Err(Failure::new(format!("shell {} ended with {status}", self.name)));

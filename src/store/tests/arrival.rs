@@ -161,7 +161,7 @@ fn many_local_changes_are_sealed_first_in_steps() {
     b.take_entries(&entries[..1]);
     a.run("UPDATE sale SET qty = 5");
     a.seal(2000);
-    b.run("WITH RECURSIVE c(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM c WHERE i < 3000) INSERT INTO sale SELECT i, 'x', i FROM c");
+    b.run("WITH RECURSIVE c(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM c WHERE i < 6000) INSERT INTO sale SELECT i, 'x', i FROM c");
     let entries = a.entries();
     let received = b.store.receive(&[&entries[1]], None, 3000, || true).unwrap();
     assert_eq!(received.stored, 1);

@@ -1,0 +1,64 @@
+use super::*;
+use crate::body::{Body, Kind, unpack};
+use crate::key::Secret;
+
+fn start(deps: usize) -> (AuthorKey, Start) {
+    let key = AuthorKey::from_seed(&[1; 32]);
+    let group = GroupId([1; 16]);
+    let mac = Secret([2; 32]).author_mac(group, &key.public());
+    let mut deps: Vec<_> = (0..deps).map(|i| EntryId(*blake3::hash(&i.to_le_bytes()).as_bytes())).collect();
+    deps.sort_unstable();
+    let first = First { key: key.public(), epoch: 0, mac };
+    let (prev, last, clock) = (EntryId::default(), Seq(0), Clock(7));
+    (key, Start { group, parts: 0, prev, last, deps, clock, schema: [0; 16], first })
+}
+
+#[test]
+fn more_deps_than_an_entry_may_name_go_ahead_in_entries_of_their_own() {
+    for (deps, entries) in [(limit::DEPS_MAX - 1, 1), (limit::DEPS_MAX, 1), (limit::DEPS_MAX + 1, 2), (1300, 3)] {
+        let (key, at) = start(deps);
+        let mut group = GroupWriter::new(&key, at);
+        group.row(
+            &Shape::new(Kind::Insert, TableId([3; 8]), vec![ColumnId([1; 4])]),
+            None,
+            &[],
+            None,
+            &[Cell::Integer(1)],
+        );
+        let written = group.finish(false, false);
+        assert_eq!(written.len(), entries);
+        let read: Vec<_> = written.iter().map(|w| Entry::from_bytes(&w.entry.to_bytes()).unwrap()).collect();
+        assert_eq!(read.iter().map(|e| e.header.deps.len()).sum::<usize>(), deps);
+        // One atomic group; only the last entry, which has seen them all, does something.
+        assert!(read[..entries - 1].iter().all(|e| e.header.continues) && !read[entries - 1].header.continues);
+        assert_eq!(written.iter().map(|w| w.ops).collect::<Vec<_>>()[..entries - 1], vec![0; entries - 1]);
+        assert_eq!(written[entries - 1].ops, 1);
+    }
+}
+
+#[test]
+fn a_long_value_is_cut_at_its_bound_and_each_entry_stays_below_its_own() {
+    for bytes in [limit::VALUE_INLINE_BYTES_MAX, limit::VALUE_INLINE_BYTES_MAX + 1, 1_000_000] {
+        let (key, at) = start(0);
+        let mut group = GroupWriter::new(&key, at);
+        let value: Vec<u8> = (0..bytes).map(|i| (i * 7919 % 251) as u8).collect();
+        let shape = Shape::new(Kind::Insert, TableId([3; 8]), vec![ColumnId([1; 4])]);
+        group.row(&shape, None, &[], None, &[Cell::Blob(&value)]);
+        let written = group.finish(false, false);
+        let mut parts = Vec::new();
+        for w in &written {
+            assert!(w.entry.to_bytes().len() <= limit::ENTRY_BYTES_MAX);
+            let raw = unpack(&w.entry.body).unwrap();
+            let body = Body::read(&raw, key.public().author()).unwrap();
+            assert_eq!(body.check().unwrap(), w.ops);
+            let mut sections = body.sections();
+            while let Some(section) = sections.next().unwrap() {
+                if section.kind == Kind::Part {
+                    parts.extend_from_slice(section.bytes);
+                }
+            }
+        }
+        assert_eq!(parts.is_empty(), bytes <= limit::VALUE_INLINE_BYTES_MAX);
+        assert!(parts.is_empty() || parts == value);
+    }
+}
