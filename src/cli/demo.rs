@@ -5,7 +5,9 @@
 //! traffic stays on loopback. With a database of the user's it works on a copy.
 
 use serde_json::json;
-use std::path::PathBuf;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::{Failure, Out};
@@ -45,6 +47,9 @@ pub(super) fn run(args: &Args, out: &Out) -> Result<(), Failure> {
         Failure::new(format!("no folder for the demo can be made: {why}; TMPDIR names another place"))
     })?;
     folder.disable_cleanup(args.keep);
+    if !args.keep {
+        remove_when_interrupted(folder.path())?;
+    }
     out.line(&format!("{}, {}", tools.about, tools.extension.display()))?;
     let mut stage = Stage::set(&tools, folder.path(), out)?;
     if let Some(database) = &args.database {
@@ -62,6 +67,22 @@ pub(super) fn run(args: &Args, out: &Out) -> Result<(), Failure> {
         out.line(&format!("the files are in {}", folder.path().display()))?;
     }
     tell(&comparison, &json!({ "steps": steps, "elapsed_ms": ms }), out)
+}
+
+/// An interrupted demo leaves nothing behind either. The shells end with their input.
+fn remove_when_interrupted(folder: &Path) -> Result<(), Failure> {
+    let failed = |why: std::io::Error| Failure::new(format!("signals can't be received: {why}"));
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let folder = folder.to_owned();
+    let wait = move || {
+        if let Some(signal) = signals.forever().next() {
+            if let Err(why) = std::fs::remove_dir_all(&folder) {
+                eprintln!("p2pdb: {} stays behind: {why}", folder.display());
+            }
+            std::process::exit(128 + signal);
+        }
+    };
+    std::thread::Builder::new().name("p2pdb-signal".into()).spawn(wait).map(drop).map_err(failed)
 }
 
 /// The verdict.

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::out::count;
 use super::progress::Progress;
 use super::rows::{Rows, call};
 use super::{Failure, Out, database, status};
@@ -43,10 +44,15 @@ pub(super) fn run(args: &Args, out: &Out) -> Result<(), Failure> {
     out.line(&told)?;
     let level = if args.no_wait { "not waited for".to_owned() } else { wait(&conn, args, out)? };
     let tables = status::tables(&conn)?;
-    let entries: i64 = conn.query_row("SELECT entries FROM p2p_status", [], |row| row.get(0))?;
+    let sums = "SELECT entries, (SELECT coalesce(sum(rows), 0) FROM p2p_tables) FROM p2p_status";
+    let (entries, rows): (i64, i64) = conn.query_row(sums, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let value = json!({ "told": told, "sync": level, "entries": entries, "tables": tables.objects() });
-    let rows: i64 = conn.query_row("SELECT coalesce(sum(rows), 0) FROM p2p_tables", [], |row| row.get(0))?;
-    out.answer(&value, &format!("{level}: {} tables, {rows} rows, {entries} entries", tables.rows.len()))
+    let text = [
+        count(tables.rows.len() as u64, "table", "tables"),
+        count(rows.unsigned_abs(), "row", "rows"),
+        count(entries.unsigned_abs(), "entry", "entries"),
+    ];
+    out.answer(&value, &format!("{level}: {}", text.join(", ")))
 }
 
 fn ticket(given: &str) -> Result<String, Failure> {

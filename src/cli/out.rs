@@ -66,6 +66,11 @@ impl Out {
     }
 }
 
+/// `1 row`, `2 rows`.
+pub(super) fn count(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 /// Control characters are written out: names and values come from other people, and a terminal obeys them.
 pub(super) fn printable(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());

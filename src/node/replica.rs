@@ -19,6 +19,7 @@ use super::{Shared, config};
 use crate::store::{Store, StoreError};
 
 mod answers;
+mod elsewhere;
 mod links;
 mod show;
 mod wire;
@@ -83,6 +84,9 @@ pub(super) struct Replica {
     /// Where the processes of this host find us, as last told.
     announced: Vec<String>,
     next_host_ms: u64,
+    /// The writing of the sidecar that was read last.
+    sidecar_read: Option<elsewhere::Writing>,
+    next_sidecar_ms: u64,
 }
 
 /// What goes wrong, and when it is tried again.
@@ -117,6 +121,8 @@ impl Replica {
             panicked_ms: 0,
             announced: Vec::new(),
             next_host_ms: 0,
+            sidecar_read: None,
+            next_sidecar_ms: 0,
         }
     }
 
@@ -139,6 +145,7 @@ impl Replica {
             return u64::MAX;
         }
         self.take_requests(tools);
+        self.heed_sidecar(tools);
         let now = tools.now.mono_ms;
         if self.ensure_open(tools) {
             self.look(tools.now);
@@ -230,6 +237,8 @@ impl Replica {
 
     fn try_open(&mut self, tools: &mut Tools<'_>) -> Result<bool, String> {
         let database = self.shared.database.clone();
+        // Before it is read: a writing in between is then read twice, and none is missed.
+        self.sidecar_read = elsewhere::Writing::of(&database);
         let sidecar = Sidecar::load(&database).map_err(|e| e.to_string())?;
         let Some(sidecar) = sidecar.filter(|s| s.has_group) else { return Ok(false) };
         if self.leader.is_none() {
@@ -329,6 +338,7 @@ impl Replica {
 
     /// The sidecar changed.
     fn reload(&mut self, tools: &mut Tools<'_>) -> Result<(), String> {
+        self.sidecar_read = elsewhere::Writing::of(&self.shared.database);
         let sidecar = Sidecar::load(&self.shared.database).map_err(|e| e.to_string())?;
         let is_same = match (&self.open, &sidecar) {
             (Some(open), Some(sidecar)) => open.store.identity().group == sidecar.identity().group,

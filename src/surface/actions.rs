@@ -13,8 +13,8 @@ use crate::store::View;
 
 /// Milliseconds that `p2p_sync()` and `p2p_wait()` wait where no time is given.
 const WAIT_MS: u64 = 5_000;
-/// Milliseconds that an action waits for the node where it takes no time.
-pub(super) const ASK_MS: u64 = 10_000;
+/// Milliseconds that an action waits for the node. Most take none; the node may be sealing a million rows at that moment.
+pub(super) const ASK_MS: u64 = 30_000;
 
 /// A function's answer, or what went wrong and what to do.
 pub(super) type Outcome = Result<Value, String>;

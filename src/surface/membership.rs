@@ -12,8 +12,8 @@ use crate::store::define::{self, Decision};
 use crate::store::{self, StoreError};
 use p2pdb_core::ticket::Ticket;
 
-/// Milliseconds that an invitation waits for an address to listen on.
-const LISTEN_MS: u64 = 3_000;
+/// Milliseconds that an invitation waits for an address to listen on: as for any other answer of the node.
+const LISTEN_MS: u64 = ASK_MS;
 /// Why a database in memory listens to nobody.
 pub(super) const NO_NETWORK: &str = "a database in memory has no network; move entries through p2p_log";
 

@@ -100,10 +100,11 @@ fn one(a: &Side, b: &Side, name: &str) -> Result<Compared, Failure> {
             ours.columns.join(", "),
             theirs.columns.join(", ")
         )),
-        (there, _) => {
-            let (has, lacks) = if there.is_some() { ("A", "B") } else { ("B", "A") };
-            compared.differences.push(format!("{has} has it and {lacks} has not"));
+        (Some(_), None) => {
+            let why = b.left_out.get(name).map(|why| format!(": {why}")).unwrap_or_default();
+            compared.differences.push(format!("A has it and B has not{why}"));
         }
+        (None, _) => compared.differences.push("B has it and A has not".to_owned()),
     }
     Ok(compared)
 }

@@ -62,10 +62,8 @@ fn of_table(conn: &Connection, table: &TableLine) -> Result<Vec<Edit>, Failure> 
         update(Editor::Plain, first, &bottom),
     ];
     if table.kind == KeyKind::Alias && !has_unique_index(conn, &table.name)? {
-        let rest: Vec<_> =
-            table.columns.iter().filter(|c| !table.key.contains(c)).map(|c| Quoted(c).to_string()).collect();
+        let rest = given_columns(conn, table)?;
         if !rest.is_empty() {
-            let rest = rest.join(", ");
             let sql = format!("INSERT INTO {t}({rest}) SELECT {rest} FROM {t} WHERE {top};");
             // The same free id on both sides: two rows in the end.
             edits.extend([Editor::A, Editor::B].map(|editor| Edit { editor, sql: sql.clone() }));
@@ -117,6 +115,15 @@ fn free_columns(conn: &Connection, table: &str) -> Result<Vec<Column>, Failure> 
         }
     }
     Ok(free)
+}
+
+/// All columns but the key and what is computed, as a list.
+fn given_columns(conn: &Connection, table: &TableLine) -> Result<String, Failure> {
+    let sql = "SELECT name FROM pragma_table_xinfo(?1) WHERE pk = 0 AND hidden = 0 ORDER BY cid";
+    let mut statement = conn.prepare(sql)?;
+    let names = statement.query_map([&table.name], |row| row.get::<_, String>(0))?;
+    let names: Vec<_> = names.map(|n| n.map(|n| Quoted(&n).to_string())).collect::<Result<_, _>>()?;
+    Ok(names.join(", "))
 }
 
 fn has_unique_index(conn: &Connection, table: &str) -> Result<bool, Failure> {

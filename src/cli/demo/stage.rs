@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::shell::{Shell, is_error};
 use super::{Failure, Out, Tools};
+use crate::cli::progress::Progress;
 
 /// How long something may take to arrive without any sign of progress.
 const ARRIVAL: Duration = Duration::from_secs(30);
@@ -150,13 +151,17 @@ impl<'a> Stage<'a> {
     pub(super) fn level(&mut self, since: Instant) -> Result<(), Failure> {
         let sql = "SELECT entries, digest FROM p2p_status;";
         let (mut last, mut moved) = (Vec::new(), Instant::now());
+        let mut progress = Progress::new(self.out, "B");
         loop {
             for who in [Who::A, Who::B] {
                 // What it has to say shows below, in the end.
                 self.asks(who, "SELECT p2p_sync(1000);")?;
             }
             let both = [self.asks(Who::A, sql)?, self.asks(Who::B, sql)?];
+            let [ours, theirs] = [0, 1].map(|at| entries(&both[at]));
+            progress.show(theirs, ours, "is getting A's entries");
             if both[0] == both[1] || moved.elapsed() > ARRIVAL {
+                progress.end();
                 self.show("A", sql, &both[0], since.elapsed())?;
                 // Where they differ the comparison says where.
                 return self.show("B", sql, &both[1], since.elapsed());
@@ -202,6 +207,11 @@ impl<'a> Stage<'a> {
         }
         Ok(())
     }
+}
+
+/// The number at the beginning of the first line.
+fn entries(answer: &[String]) -> u64 {
+    answer.first().and_then(|line| line.split('|').next()).and_then(|n| n.parse().ok()).unwrap_or_default()
 }
 
 /// A long line, a ticket for one, is shown by its beginning.

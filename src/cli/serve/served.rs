@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::cli::out::count;
 use crate::cli::rows::{Rows, call, text_of};
 use crate::cli::{Failure, database};
 use crate::store::{Growth, View};
@@ -32,7 +33,9 @@ pub(super) struct Served {
     last_arrival: u64,
     peers: BTreeMap<String, String>,
     listen: String,
-    state: (String, String),
+    state: String,
+    /// As it was at the look before: what lasts shorter is not worth a line.
+    state_before: String,
     looked: Option<Instant>,
 }
 
@@ -53,8 +56,20 @@ impl Served {
         reader.busy_timeout(Duration::from_secs(1))?;
         let author = call(&conn, "SELECT peer_id FROM p2p_status", [])?;
         let last_arrival = View::open(&reader)?.map_or(Ok(0), |v| v.last_arrival())?;
-        let (peers, listen, state) = Default::default();
-        Ok(Self { name, conn, reader, author, data_version: -1, last_arrival, peers, listen, state, looked: None })
+        let (peers, listen, state, state_before) = Default::default();
+        Ok(Self {
+            name,
+            conn,
+            reader,
+            author,
+            data_version: -1,
+            last_arrival,
+            peers,
+            listen,
+            state,
+            state_before,
+            looked: None,
+        })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -104,7 +119,7 @@ impl Served {
             self.last_arrival = self.last_arrival.max(last_arrival);
             let author = author.to_string();
             let facts = json!({ "author": author, "entries": entries, "changes": ops });
-            let what = format!("{entries} {}, {ops} {}", number("entry", entries), number("change", ops));
+            let what = format!("{}, {}", count(entries, "entry", "entries"), count(ops, "change", "changes"));
             events.push(if author == self.author {
                 Event { word: "sealed", facts, text: format!("sealed {what}") }
             } else {
@@ -125,20 +140,14 @@ impl Served {
             self.listen = listen;
         }
         // Numbers in the detail move all the time; the word is what counts, and why it failed.
-        let key = (state.clone(), if state == "failing" { error.clone() } else { String::new() });
-        if key != self.state {
+        let now = if state == "failing" { format!("failing {error}") } else { state.clone() };
+        let is_first = self.state.is_empty();
+        if now != self.state && (is_first || now == self.state_before) {
+            self.state.clone_from(&now);
             let facts = json!({ "state": state, "detail": detail });
             events.push(Event { word: "state", facts, text: format!("{state}: {detail}") });
-            self.state = key;
         }
+        self.state_before = now;
         Ok(())
-    }
-}
-
-fn number(word: &str, count: u64) -> String {
-    match (word, count) {
-        (word, 1) => word.to_owned(),
-        ("entry", _) => "entries".to_owned(),
-        (word, _) => format!("{word}s"),
     }
 }

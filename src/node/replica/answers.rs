@@ -203,7 +203,7 @@ impl Replica {
 
     fn addresses(&self, tools: &Tools<'_>) -> Option<Result<String, String>> {
         if self.is_follower {
-            return Some(Err("another process runs the node of this file; ask there".into()));
+            return self.addresses_elsewhere(tools);
         }
         if self.open.is_some() && !self.is_networked() {
             return Some(Ok(String::new()));
@@ -217,6 +217,9 @@ impl Replica {
     }
 
     fn connected(&self, address: &str) -> Option<Result<String, String>> {
+        if self.is_follower {
+            return Some(Ok(format!("{address} is noted; another process runs the node of this file and dials it")));
+        }
         if self.open.is_some() && !self.is_networked() {
             return Some(Err("the network is off; SELECT p2p_config('network', 'on') turns it on".into()));
         }
