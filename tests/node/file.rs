@@ -1,0 +1,78 @@
+//! The file: changes in it are noticed without asking for them.
+
+use std::time::{Duration, Instant};
+
+use crate::world::{World, one, until};
+
+#[test]
+fn a_commit_of_a_plain_connection_is_sealed_without_polling() {
+    let world = World::new();
+    let host = world.tracked("a", "CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT)");
+    let writer = world.plain("a");
+    let mut entries: i64 = one(&host, "SELECT entries FROM p2p_status").parse().unwrap();
+    let mut took = Vec::new();
+    for _ in 0..9 {
+        let begun = Instant::now();
+        writer.execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
+        entries += 1;
+        until(&host, "SELECT entries FROM p2p_status", &entries.to_string());
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    // Without notifications each would wait for the look that comes once a second; one may meet other work of the machine.
+    assert!(took[took.len() / 2] < Duration::from_millis(500), "{took:?}");
+}
+
+#[test]
+fn the_last_connection_to_close_leaves_nothing_unsealed() {
+    let world = World::new();
+    let host = world.tracked("a", "CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT)");
+    host.execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
+    drop(host);
+    assert_eq!(one(&world.plain("a"), "SELECT count(*) FROM _p2p_mark"), "0");
+}
+
+#[test]
+fn what_was_written_while_no_node_ran_is_sealed_when_one_does() {
+    let world = World::new();
+    drop(world.tracked("a", "CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT)"));
+    world.plain("a").execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
+    let host = world.open("a");
+    until(&host, "SELECT pending FROM p2p_status", "0");
+    assert_eq!(one(&host, "SELECT p2p_verify()"), "ok");
+}
+
+#[test]
+fn a_database_whose_keys_are_gone_goes_on_capturing_and_says_what_to_do() {
+    let world = World::new();
+    drop(world.tracked("a", "CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT)"));
+    std::fs::remove_file(world.path("a").with_extension("db-p2pdb")).unwrap();
+    let host = world.open("a");
+    host.execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
+    assert_eq!(one(&host, "SELECT state || ' ' || pending FROM p2p_status"), "unjoined 1");
+    let detail = one(&host, "SELECT detail FROM p2p_status");
+    assert!(detail.starts_with("the keys beside the database are missing"), "{detail}");
+}
+
+#[test]
+fn a_damaged_sidecar_is_told_with_its_name() {
+    let world = World::new();
+    drop(world.tracked("a", "CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT)"));
+    let sidecar = world.path("a").with_extension("db-p2pdb");
+    std::fs::write(&sidecar, b"\x01 not a sidecar").unwrap();
+    let host = world.open("a");
+    let why = one(&host, "SELECT last_error FROM p2p_status");
+    assert!(why.contains("a.db-p2pdb is damaged or was written by a newer version"), "{why}");
+    host.execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
+    assert_eq!(one(&host, "SELECT pending FROM p2p_status"), "1");
+}
+
+#[cfg(unix)]
+#[test]
+fn keys_stand_beside_the_database_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let _host = world.tracked("a", "CREATE TABLE sale(id INTEGER PRIMARY KEY)");
+    let mode = std::fs::metadata(world.path("a").with_extension("db-p2pdb")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

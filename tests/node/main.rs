@@ -1,0 +1,11 @@
+//! The node and the surface from outside, in one process: what goes wrong is told, and what comes and goes is noticed.
+#![allow(clippy::unwrap_used)]
+
+mod config;
+mod file;
+mod group;
+mod hosts;
+mod memory;
+mod panics;
+mod tables;
+mod world;

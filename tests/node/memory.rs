@@ -1,0 +1,85 @@
+//! A database in memory: no node, no network; entries move by hand.
+
+use p2pdb::surface;
+use rusqlite::Connection;
+
+use crate::world::{error, one};
+
+fn open() -> Connection {
+    surface::open(":memory:".as_ref()).unwrap()
+}
+
+fn carry(from: &Connection, to: &Connection) {
+    let mut statement = from.prepare("SELECT entry FROM p2p_log").unwrap();
+    let entries: Vec<Vec<u8>> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    for entry in entries {
+        to.execute("INSERT INTO p2p_log(entry) VALUES(?1)", [entry]).unwrap();
+    }
+}
+
+#[test]
+fn databases_in_memory_exchange_entries_by_hand() {
+    let (a, b) = (open(), open());
+    a.execute_batch("CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT); INSERT INTO sale(item) VALUES('tea')")
+        .unwrap();
+    assert_eq!(one(&a, "SELECT p2p_track('*')"), "sale: tracked, 1 rows");
+    assert_eq!(one(&a, "SELECT p2p_seal()"), "1");
+    assert_eq!(one(&a, "SELECT p2p_seal()"), "0");
+    let ticket = one(&a, "SELECT p2p_invite()");
+    one(&b, &format!("SELECT p2p_join('{ticket}')"));
+    carry(&a, &b);
+    assert_eq!(one(&b, "SELECT p2p_sync()"), "sealed; 1 entries merged");
+    assert_eq!(one(&b, "SELECT item FROM sale"), "tea");
+    b.execute_batch("UPDATE sale SET item = 'milk'").unwrap();
+    one(&b, "SELECT p2p_sync()");
+    carry(&b, &a);
+    one(&a, "SELECT p2p_sync()");
+    assert_eq!(one(&a, "SELECT item FROM sale"), "milk");
+    let digest = "SELECT digest FROM p2p_status";
+    assert_eq!(one(&a, digest), one(&b, digest));
+    assert_eq!(one(&a, "SELECT state FROM p2p_status"), "local");
+}
+
+#[test]
+fn the_host_s_settings_are_as_they_were_after_a_sync() {
+    let a = open();
+    a.execute_batch("CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT); PRAGMA foreign_keys = ON").unwrap();
+    a.execute_batch(
+        "CREATE TABLE seen(n); CREATE TRIGGER see AFTER INSERT ON sale BEGIN INSERT INTO seen VALUES(1); END",
+    )
+    .unwrap();
+    one(&a, "SELECT p2p_track('sale')");
+    one(&a, "SELECT p2p_sync()");
+    a.execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
+    assert_eq!(one(&a, "SELECT count(*) FROM seen"), "1");
+    assert_eq!(one(&a, "PRAGMA foreign_keys"), "1");
+    assert_eq!(one(&a, "SELECT pending FROM p2p_status"), "1");
+}
+
+#[test]
+fn what_needs_a_network_says_that_there_is_none() {
+    let a = open();
+    one(&a, "SELECT p2p_track('*')");
+    for call in ["p2p_listen('127.0.0.1:0')", "p2p_connect('127.0.0.1:1')"] {
+        let why = error(&a, &format!("SELECT {call}"));
+        assert!(why.ends_with("a database in memory has no network; move entries through p2p_log"), "{why}");
+    }
+    let why = error(&a, "SELECT p2p_wait(0)");
+    assert!(why.ends_with("a database in memory has no network; move entries through p2p_log"), "{why}");
+}
+
+#[test]
+fn another_group_s_entries_and_nonsense_are_refused() {
+    let (a, b) = (open(), open());
+    for conn in [&a, &b] {
+        conn.execute_batch("CREATE TABLE sale(id INTEGER PRIMARY KEY); INSERT INTO sale VALUES(1)").unwrap();
+        one(conn, "SELECT p2p_track('*')");
+        one(conn, "SELECT p2p_sync()");
+    }
+    let entry: Vec<u8> = a.query_row("SELECT entry FROM p2p_log", [], |row| row.get(0)).unwrap();
+    let insert = |bytes: &[u8]| b.execute("INSERT INTO p2p_log(entry) VALUES(?1)", [bytes]).unwrap_err().to_string();
+    assert_eq!(insert(&entry), "p2p_log: entry refused: an entry belongs to another group");
+    assert!(insert(b"").starts_with("p2p_log: entry refused: "));
+    assert!(insert(&entry[..entry.len() / 2]).starts_with("p2p_log: entry refused: "));
+    assert_eq!(one(&b, "SELECT count(*) FROM p2p_log"), "1");
+}

@@ -1,0 +1,127 @@
+//! Which tables take part, and how the node keeps up with a schema that moves.
+
+use crate::world::{World, error, one, until};
+
+const SALE: &str = "CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT)";
+const ITEMS: &str = "SELECT group_concat(item) FROM (SELECT item FROM sale ORDER BY item)";
+
+#[test]
+fn what_changed_while_a_table_was_not_tracked_moves_once_it_is_again() {
+    let world = World::new();
+    let a = world.tracked("a", SALE);
+    a.execute_batch("INSERT INTO sale(id, item) VALUES(1, 'tea'), (2, 'milk'), (3, 'bread')").unwrap();
+    let b = world.joined("b", &a);
+    until(&b, ITEMS, "bread,milk,tea");
+    assert_eq!(one(&a, "SELECT p2p_untrack('sale')"), "no longer tracked: sale; rows and history stay");
+    a.execute_batch("UPDATE sale SET item = 'green tea' WHERE id = 1; DELETE FROM sale WHERE id = 2").unwrap();
+    a.execute_batch("INSERT INTO sale(id, item) VALUES(4, 'butter')").unwrap();
+    assert_eq!(one(&a, "SELECT pending FROM p2p_status"), "0");
+    one(&a, "SELECT p2p_sync()");
+    assert_eq!(one(&b, ITEMS), "bread,milk,tea");
+    one(&a, "SELECT p2p_track('sale')");
+    until(&b, ITEMS, "bread,butter,green tea");
+    until(&b, "SELECT item FROM sale WHERE id = 4", "butter");
+}
+
+#[test]
+fn a_table_that_was_untracked_by_hand_stays_so_under_all() {
+    let world = World::new();
+    let a = world.tracked("a", SALE);
+    one(&a, "SELECT p2p_untrack('sale')");
+    a.execute_batch("CREATE TABLE note(id INTEGER PRIMARY KEY); INSERT INTO sale(item) VALUES('tea')").unwrap();
+    until(&a, "SELECT group_concat(name) FROM p2p_tables", "note");
+}
+
+#[test]
+fn untracking_what_is_not_tracked_is_an_error_that_names_it() {
+    let world = World::new();
+    let a = world.open("a");
+    a.execute_batch(SALE).unwrap();
+    assert_eq!(error(&a, "SELECT p2p_untrack('sale')"), "p2p_untrack: table \"sale\" is not tracked");
+    assert_eq!(one(&a, "SELECT p2p_untrack('*')"), "no table was tracked");
+    one(&a, "SELECT p2p_track('sale')");
+    assert_eq!(error(&a, "SELECT p2p_untrack('nosuch')"), "p2p_untrack: table \"nosuch\" is not tracked");
+}
+
+#[test]
+fn nothing_tracked_is_nothing_wrong() {
+    let world = World::new();
+    let a = world.open("a");
+    assert_eq!(error(&a, "SELECT p2p_verify()"), "p2p_verify: no table is tracked; there is nothing to verify");
+    assert_eq!(one(&a, "SELECT count(*) FROM p2p_log"), "0");
+    assert_eq!(one(&a, "SELECT count(*) FROM p2p_tables"), "0");
+    assert_eq!(one(&a, "SELECT count(*) FROM p2p_conflicts"), "0");
+    assert_eq!(one(&a, "SELECT state FROM p2p_status"), "unjoined");
+}
+
+#[test]
+fn a_table_made_after_all_were_tracked_is_tracked_by_itself_and_reaches_peers() {
+    let world = World::new();
+    let a = world.tracked("a", SALE);
+    let b = world.joined("b", &a);
+    // By a writer that never heard of us.
+    let writer = world.plain("a");
+    writer
+        .execute_batch("CREATE TABLE note(id TEXT PRIMARY KEY, text); INSERT INTO note VALUES('x', 'hello')")
+        .unwrap();
+    until(&a, "SELECT state FROM p2p_tables WHERE name = 'note'", "tracked");
+    until(&b, "SELECT text FROM note", "hello");
+    writer.execute_batch("UPDATE note SET text = 'goodbye'").unwrap();
+    until(&b, "SELECT text FROM note", "goodbye");
+}
+
+#[test]
+fn a_table_made_before_anything_was_in_the_log_is_tracked_too() {
+    let world = World::new();
+    let a = world.open("a");
+    assert_eq!(
+        one(&a, "SELECT p2p_track('*')"),
+        "no table yet; tables created from now on are tracked\nthe file is now in WAL mode"
+    );
+    a.execute_batch(SALE).unwrap();
+    until(&a, "SELECT state FROM p2p_tables", "tracked");
+}
+
+/// What an ORM does to change a table: create a copy, fill it, drop the old one, rename. Writes go on in between.
+#[test]
+fn a_table_rebuilt_by_copy_and_rename_is_armed_again_and_loses_nothing() {
+    let world = World::new();
+    let a = world.tracked("a", SALE);
+    a.execute_batch("INSERT INTO sale(id, item) VALUES(1, 'tea'), (2, 'milk')").unwrap();
+    let b = world.joined("b", &a);
+    until(&b, ITEMS, "milk,tea");
+    let writer = world.plain("a");
+    writer
+        .execute_batch(
+            "BEGIN;
+             CREATE TABLE sale_new(id INTEGER PRIMARY KEY, item TEXT);
+             INSERT INTO sale_new SELECT * FROM sale;
+             UPDATE sale_new SET item = 'green tea' WHERE id = 1;
+             DELETE FROM sale_new WHERE id = 2;
+             INSERT INTO sale_new(id, item) VALUES(3, 'bread');
+             DROP TABLE sale;
+             ALTER TABLE sale_new RENAME TO sale;
+             COMMIT",
+        )
+        .unwrap();
+    until(&b, ITEMS, "bread,green tea");
+    writer
+        .execute_batch("INSERT INTO sale(id, item) VALUES(4, 'butter'); UPDATE sale SET item = 'rye' WHERE id = 3")
+        .unwrap();
+    until(&b, ITEMS, "butter,green tea,rye");
+    b.execute_batch("DELETE FROM sale WHERE item = 'green tea'").unwrap();
+    until(&a, ITEMS, "butter,rye");
+    assert_eq!(one(&a, "SELECT count(*) FROM p2p_conflicts"), "0");
+    assert_eq!(one(&a, "SELECT p2p_verify()"), "ok");
+}
+
+#[test]
+fn a_rename_takes_tracking_along() {
+    let world = World::new();
+    let a = world.tracked("a", SALE);
+    a.execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
+    one(&a, "SELECT p2p_seal()");
+    a.execute_batch("ALTER TABLE sale RENAME TO sold; INSERT INTO sold(item) VALUES('milk')").unwrap();
+    until(&a, "SELECT name FROM p2p_tables", "sold");
+    until(&a, "SELECT pending FROM p2p_status", "0");
+}
