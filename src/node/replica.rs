@@ -371,8 +371,10 @@ impl Replica {
     }
 
     fn is_busy(&mut self, busy: super::Busy, now_ms: u64) {
-        let since = self.trouble.busy.map_or(now_ms, |(_, since)| since);
-        self.trouble.busy = Some((busy, since));
+        let (before, since) = self.trouble.busy.map_or((busy, now_ms), |(before, since)| (before, since));
+        // A transaction seen open outlasts the statements that come and go beside it, the one that reads p2p_status included.
+        let is_beside = before == super::Busy::Transaction && busy == super::Busy::Statement;
+        self.trouble.busy = Some((if is_beside { before } else { busy }, since));
         // From 1 to 50 milliseconds: short transactions pass quickly, a long one must not cost a core.
         self.trouble.gate_tries = (self.trouble.gate_tries + 1).min(6);
         self.trouble.gate_ms = now_ms + (1u64 << self.trouble.gate_tries.saturating_sub(1)).min(50);
