@@ -61,7 +61,7 @@ def equal(got, wanted, what=""):
 class Shell:
     """A stock sqlite3 shell, driven over pipes."""
 
-    def __init__(self, database, load=True, arguments=(), env=None):
+    def __init__(self, database, load=True, arguments=(), env=None, timeout_ms=0):
         self.asked = 0
         self.process = subprocess.Popen(
             ["sqlite3", *arguments, str(database)],
@@ -69,6 +69,9 @@ class Shell:
             env=dict(os.environ, **(env or {})),
         )
         self.buffer = b""
+        # Beside another process on the same file a writer may meet the other's lock, as ever with SQLite.
+        if timeout_ms:
+            self.run(f".timeout {timeout_ms}")
         if load:
             equal(self.run(f".load {SO}"), "", "loading prints nothing")
 

@@ -53,7 +53,7 @@ def vacuum_by_anybody_does_no_harm():
 def writes_through_attach_from_a_foreign_main_are_captured():
     a, b = pair()
     for loads in (False, True):
-        shell = Shell("foreign.db", load=loads)
+        shell = Shell("foreign.db", load=loads, timeout_ms=5000)
         shell.ok("ATTACH 'a.db' AS till")
         shell.ok(f"INSERT INTO till.sale(item, qty) VALUES('attached {loads}', 1)")
         until("the row arrives", lambda: b.run(f"SELECT count(*) FROM sale WHERE item = 'attached {loads}'") == "1")
@@ -90,7 +90,7 @@ def a_host_with_the_file_attached_can_write_while_rows_are_merged():
 
 def untrusted_schemas_and_defensive_mode_change_nothing():
     a, b = pair()
-    shell = Shell("a.db")
+    shell = Shell("a.db", timeout_ms=5000)
     shell.ok("PRAGMA trusted_schema = OFF")
     shell.run(".dbconfig defensive on")
     shell.run(".dbconfig trusted_schema off")
@@ -109,9 +109,7 @@ def untrusted_schemas_and_defensive_mode_change_nothing():
 
 def of_two_processes_one_runs_the_node_and_the_other_takes_over():
     a, b = pair()
-    second = Shell("a.db")
-    # Two processes on one file: as ever with SQLite, a writer without a timeout may meet the other's lock.
-    second.run(".timeout 5000")
+    second = Shell("a.db", timeout_ms=5000)
     until("the second follows", lambda: second.run("SELECT state FROM p2p_status") == "follower")
     second.ok("INSERT INTO sale(item, qty) VALUES('by the follower', 1)")
     until("its row arrives", lambda: b.run("SELECT count(*) FROM sale") == "1")

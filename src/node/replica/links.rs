@@ -53,6 +53,11 @@ impl Links {
         self.batches.pop_front()
     }
 
+    /// A batch that could not be stored yet.
+    pub(super) fn put_back(&mut self, batch: (Stream, Batch)) {
+        self.batches.push_front(batch);
+    }
+
     pub(super) fn next_tick_ms(&self) -> Option<u64> {
         (!self.links.is_empty()).then_some(self.next_tick_ms)
     }

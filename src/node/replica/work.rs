@@ -30,6 +30,8 @@ struct Done {
     applied: usize,
     stored: Vec<(Stream, u64, Outcome)>,
     failure: Option<StoreError>,
+    /// Taken, and not stored for another process writes: it comes first in the next pass.
+    put_back: Option<(Stream, Batch)>,
 }
 
 impl Replica {
@@ -41,7 +43,6 @@ impl Replica {
                 return;
             }
             let Some(done) = self.pass(tools.now) else { return };
-            self.is_our_turn();
             if !self.report(done, tools) {
                 return;
             }
@@ -81,11 +82,15 @@ impl Replica {
             self.remote_change(done.applied);
         }
         self.note_sealed(done.sealed);
+        if let Some(batch) = done.put_back {
+            self.links.put_back(batch);
+        }
         for (stream, token, outcome) in done.stored {
             self.links.one(stream, Input::Stored { token, outcome }, self.open.as_ref(), tools);
         }
         match done.failure {
             None => {
+                self.is_our_turn();
                 self.trouble.last_error = None;
                 true
             }
@@ -164,6 +169,10 @@ fn try_run(
             Ok((outcome, applied)) => {
                 note(open, done, applied);
                 done.stored.push((stream, batch.token, outcome));
+            }
+            Err(why) if is_busy(&why) => {
+                done.put_back = Some((stream, batch));
+                return Err(why);
             }
             Err(why) => {
                 done.stored.push((stream, batch.token, Outcome::Failed));
