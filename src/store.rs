@@ -73,6 +73,8 @@ pub struct Store {
     flags: flags::Flags,
     /// The schema cookie at which the triggers were last found in place.
     tended: Option<i64>,
+    /// What is known of an atomic group that stays open between two transactions.
+    open_group: seal::OpenGroup,
 }
 
 /// KiB of page cache: an atomic group is merged in one transaction, in the order of its rows' names and not of the
@@ -109,9 +111,20 @@ impl Store {
         create_private_tables(&conn)?;
         conn.execute("INSERT OR IGNORE INTO _p2p_meta(key, value) VALUES('group', ?1)", [identity.group.0])?;
         let hasher = CellHasher::new(identity.group);
-        let (authors, tables, flags, life, tended) = Default::default();
-        let mut store =
-            Self { conn, identity, hasher, authors, tables, digest: 0, floor: Clock(0), life, flags, tended };
+        let (authors, tables, flags, life, tended, open_group) = Default::default();
+        let mut store = Self {
+            conn,
+            identity,
+            hasher,
+            authors,
+            tables,
+            digest: 0,
+            floor: Clock(0),
+            life,
+            flags,
+            tended,
+            open_group,
+        };
         store.reload()?;
         Ok(store)
     }

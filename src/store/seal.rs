@@ -7,7 +7,7 @@
 
 use p2pdb_core::clock::Clock;
 use p2pdb_core::entry::First;
-use p2pdb_core::id::{AuthorId, Seq};
+use p2pdb_core::id::{AuthorId, EntryId, Seq};
 use p2pdb_core::writer::{GroupWriter, Start, Written};
 use rusqlite::{Connection, params};
 
@@ -31,6 +31,16 @@ const BATCH: usize = 1024;
 
 /// Markers that an apply seals inside its own transaction; where there are more they are sealed first, in steps.
 pub(super) const MARKERS_INLINE_MAX: i64 = 200;
+
+/// What the seal learned of its open group, so that each step of it costs what it does and not what is behind or before
+/// it: a group of a million rows takes a thousand steps.
+#[derive(Debug, Default)]
+pub(super) struct OpenGroup {
+    /// Up to this entry it has so many parts.
+    pub(super) parts: Option<(Seq, EntryId, u64)>,
+    /// Under this schema cookie no marker up to this number says that an id moved.
+    unmoved: Option<(i64, i64)>,
+}
 
 /// What a seal did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,12 +95,12 @@ impl Store {
         }
         let seen = self.authors.applied();
         let number = self.authors.number_of(&own);
-        let Self { conn, tables, authors, hasher, digest, flags, .. } = self;
+        let Self { conn, tables, authors, hasher, digest, flags, open_group, .. } = self;
         let shared = Shared { conn, tables, hasher, flags };
         let mut sealing = Sealing::new(shared, authors, digest, GroupWriter::new(&key, start), seen);
         sealing.announce()?;
         // Where ids moved the markers of all rows are read together: an identity is followed to its end.
-        let limit = if sealing.has_moves()? { usize::MAX } else { BATCH };
+        let limit = if sealing.has_moves(&mut open_group.unmoved)? { usize::MAX } else { BATCH };
         let mut sealed = Sealed::default();
         let mut last = None;
         // Under the write lock no marker comes between: when none is left the group is whole.
@@ -106,6 +116,10 @@ impl Store {
         let must_close = is_open && !sealed.is_partial;
         let (seen, written) = sealing.finish(sealed.is_partial, must_close)?;
         store_all(conn, number, &seen, authors, &written, &mut sealed, &mut last)?;
+        if !sealed.is_partial {
+            // The marker table is empty: its numbers start anew.
+            *open_group = OpenGroup::default();
+        }
         self.tables.set_announced();
         if let (Some((head, seq, clock)), Some(author)) = (last, self.authors.change(&own)) {
             (author.held, author.head, author.clock, author.applied) = (seq, head, clock, seq);
@@ -139,7 +153,7 @@ impl Store {
     }
 
     /// Where the next own entry starts.
-    fn start(&self, wall_ms: u64, is_open: bool) -> Result<Start, StoreError> {
+    fn start(&mut self, wall_ms: u64, is_open: bool) -> Result<Start, StoreError> {
         let key = self.identity.key.public();
         let own = self.authors.get(&key.author());
         let known = own.map(|a| a.seen.clone()).unwrap_or_default();
@@ -152,11 +166,12 @@ impl Store {
         let mut deps = news.iter().map(|(id, seq)| self.id_of(id, *seq)).collect::<Result<Vec<_>, _>>()?;
         deps.sort_unstable();
         let mac = self.identity.secret.author_mac(self.identity.group, &key);
+        let (prev, last) = own.map(|a| (a.head, a.held)).unwrap_or_default();
         Ok(Start {
             group: self.identity.group,
-            parts: if is_open { self.parts_of_open_group()? } else { 0 },
-            prev: own.map(|a| a.head).unwrap_or_default(),
-            last: own.map(|a| a.held).unwrap_or_default(),
+            parts: if is_open { self.parts_of_open_group(prev, last)? } else { 0 },
+            prev,
+            last,
             deps,
             clock: self.floor.tick(wall_ms),
             schema: self.tables.schema_hash(),
@@ -165,13 +180,17 @@ impl Store {
     }
 
     /// Parts that the open group has so far: their numbers go on across transactions.
-    fn parts_of_open_group(&self) -> Result<u64, StoreError> {
-        let own = self.authors.number_of(&self.identity.key.public().author());
-        let sql = "SELECT body FROM _p2p_entry WHERE author = ?1 AND seq >
-                   (SELECT coalesce(max(seq), 0) FROM _p2p_entry WHERE author = ?1 AND NOT continues) ORDER BY seq";
+    fn parts_of_open_group(&mut self, head: EntryId, held: Seq) -> Result<u64, StoreError> {
+        let author = self.identity.key.public().author();
+        let own = self.authors.number_of(&author);
+        let (counted, mut parts) = match self.open_group.parts {
+            Some((seq, id, parts)) if self.id_of(&author, seq).is_ok_and(|known| known == id) => (seq, parts),
+            _ => (Seq(0), 0),
+        };
+        let sql = "SELECT body FROM _p2p_entry WHERE author = ?1 AND seq > max(?2,
+                   (SELECT coalesce(max(seq), 0) FROM _p2p_entry WHERE author = ?1 AND NOT continues)) ORDER BY seq";
         let mut statement = self.conn.prepare_cached(sql)?;
-        let mut rows = statement.query([own])?;
-        let mut parts = 0;
+        let mut rows = statement.query([own, counted.0 as i64])?;
         while let Some(row) = rows.next()? {
             let raw = p2pdb_core::body::unpack(row.get_ref(0)?.as_blob()?)?;
             let body = p2pdb_core::body::Body::read(&raw, self.identity.key.public().author())?;
@@ -180,6 +199,8 @@ impl Store {
                 parts += u64::from(section.kind == p2pdb_core::body::Kind::Part);
             }
         }
+        // What stands before this transaction: if it fails this still holds.
+        self.open_group.parts = Some((held, head, parts));
         Ok(parts)
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 mod arrival;
 mod hostile;
 mod identity;
+mod steps;
 
 struct Replica {
     user: Connection,

@@ -73,11 +73,22 @@ impl<'s, 'k> Sealing<'s, 'k> {
         Ok(())
     }
 
-    pub(super) fn has_moves(&self) -> Result<bool, StoreError> {
+    /// Does a marker say that the id of a row moved? `unmoved` is how far none does, under which schema cookie: what
+    /// takes markers away besides the seal moves that.
+    pub(super) fn has_moves(&self, unmoved: &mut Option<(i64, i64)>) -> Result<bool, StoreError> {
+        let cookie = self.shared.tables.cookie;
+        let known = unmoved.filter(|(under, _)| *under == cookie).map_or(0, |(_, to)| to);
         let ids = self.shared.tables.iter().filter(|t| t.merge.id_column.is_some()).map(|t| t.t.to_string());
         let ids = ids.collect::<Vec<_>>().join(", ");
-        let sql = format!("SELECT EXISTS(SELECT 1 FROM _p2p_mark WHERE m = {} AND t IN ({ids}))", marker::MOVED);
-        Ok(self.shared.conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
+        let sql = format!(
+            "SELECT EXISTS(SELECT 1 FROM _p2p_mark WHERE n > ?1 AND m = {} AND t IN ({ids})),
+                (SELECT coalesce(max(n), 0) FROM _p2p_mark)",
+            marker::MOVED
+        );
+        let (has_moves, last): (bool, i64) =
+            self.shared.conn.prepare_cached(&sql)?.query_row([known], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        *unmoved = (!has_moves).then_some((cookie, last));
+        Ok(has_moves)
     }
 
     /// Works off the next markers.
