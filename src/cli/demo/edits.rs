@@ -74,9 +74,14 @@ fn of_table(conn: &Connection, table: &TableLine) -> Result<Vec<Edit>, Failure> 
 
 /// The first row by its key, or with ` DESC` the last.
 fn row_of(table: &TableLine, order: &str) -> String {
+    let t = Quoted(&table.name);
+    if let [key] = table.key.as_slice() {
+        let (key, end) = (Quoted(key), if order.is_empty() { "min" } else { "max" });
+        return format!("{key} = (SELECT {end}({key}) FROM {t})");
+    }
     let key: Vec<_> = table.key.iter().map(|k| Quoted(k).to_string()).collect();
     let by: Vec<_> = key.iter().map(|k| format!("{k}{order}")).collect();
-    let (key, by, t) = (key.join(", "), by.join(", "), Quoted(&table.name));
+    let (key, by) = (key.join(", "), by.join(", "));
     format!("({key}) = (SELECT {key} FROM {t} ORDER BY {by} LIMIT 1)")
 }
 

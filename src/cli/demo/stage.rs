@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_micros(500);
 /// Lines shown of an answer.
 const SHOWN_LINES: usize = 12;
 /// Characters shown of a line.
-const SHOWN_CHARS: usize = 100;
+const SHOWN_CHARS: usize = 160;
 
 /// Which shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
