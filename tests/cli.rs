@@ -114,7 +114,8 @@ fn one_process_serves_several_files_and_carries_what_strangers_write() {
     bench.ok(&["track", "a.db"]);
     let ticket = bench.ok(&["invite", "a.db"])["ticket"].as_str().unwrap().to_owned();
     assert_eq!(bench.run(&["join", "b.db", "-", "--no-wait"], &ticket).code, 0);
-    let mut server = bench.serve(&["a.db", "b.db"]);
+    // A file that is named twice is served once.
+    let mut server = bench.serve(&["a.db", "b.db", "./a.db"]);
     server.until("b has what a had", |e| e["file"] == "b.db" && e["event"] == "state" && e["state"] == "level");
     // Plain SQLite: no functions, no tables of ours.
     let writer = rusqlite::Connection::open(bench.file("a.db")).unwrap();
@@ -132,6 +133,26 @@ fn one_process_serves_several_files_and_carries_what_strangers_write() {
         .unwrap();
     assert_eq!(items, ["coffee", "tea"]);
     assert_eq!(server.stop("INT"), 0);
+}
+
+#[test]
+fn a_file_that_leaves_its_group_does_not_end_the_service_of_others() {
+    let bench = Bench::new();
+    for file in ["a.db", "b.db"] {
+        sale(&bench.file(file));
+        bench.ok(&["track", file]);
+    }
+    let mut server = bench.serve(&["a.db", "b.db"]);
+    server.until("b is looked at", |e| e["file"] == "b.db" && e["event"] == "state");
+    let leaving = p2pdb::surface::open(&bench.file("a.db")).unwrap();
+    leaving.busy_timeout(Duration::from_secs(10)).unwrap();
+    leaving.query_row("SELECT p2p_leave()", [], |_| Ok(())).unwrap();
+    server.until("a is in no group", |e| e["file"] == "a.db" && e["state"] == "unjoined");
+    let writer = rusqlite::Connection::open(bench.file("b.db")).unwrap();
+    writer.busy_timeout(Duration::from_secs(10)).unwrap();
+    writer.execute("INSERT INTO sale(item, qty) VALUES('tea', 2)", []).unwrap();
+    server.until("b's change is sealed", |e| e["file"] == "b.db" && e["event"] == "sealed" && e["changes"] == 1);
+    assert_eq!(server.stop("TERM"), 0);
 }
 
 #[test]

@@ -17,7 +17,8 @@ impl Rows {
     /// # Errors
     /// SQLite's.
     pub(super) fn query(conn: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<Self> {
-        let mut statement = conn.prepare(sql)?;
+        // A daemon asks the same again and again.
+        let mut statement = conn.prepare_cached(sql)?;
         let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
         let count = columns.len();
         let rows = statement.query_map(params, |row| (0..count).map(|at| Ok(json_of(row.get_ref(at)?))).collect())?;

@@ -7,6 +7,7 @@
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -18,7 +19,7 @@ mod served;
 use served::Served;
 
 /// Between two looks.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What to serve.
 #[derive(Debug, clap::Args)]
@@ -33,14 +34,14 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &Out) -> Result<(), Failure> {
     let stop = stop_signal()?;
-    let names = names(&args.databases);
+    let files = once_each(&args.databases);
     let mut all = Vec::new();
-    for (path, name) in args.databases.iter().zip(names) {
+    for (path, name) in files.iter().zip(names(&files)) {
         all.push(Served::open(path, name, args.listen.as_deref())?);
     }
     loop {
         for served in &mut all {
-            for event in served.look()? {
+            for event in served.happened() {
                 let mut value = json!({ "file": served.name(), "event": event.word });
                 if let (Some(object), Some(facts)) = (value.as_object_mut(), event.facts.as_object()) {
                     object.extend(facts.clone());
@@ -77,6 +78,17 @@ fn stop_signal() -> Result<Receiver<i32>, Failure> {
     };
     std::thread::Builder::new().name("p2pdb-signal".into()).spawn(listen).map_err(failed)?;
     Ok(told)
+}
+
+/// Each file once, however it is named.
+fn once_each(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut seen = BTreeSet::new();
+    // What is not there is told when it is opened.
+    paths
+        .iter()
+        .filter(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_path_buf())))
+        .cloned()
+        .collect()
 }
 
 /// What each file is called in what is told: its name, or the whole path where two have the same.

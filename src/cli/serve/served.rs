@@ -37,6 +37,8 @@ pub(super) struct Served {
     /// As it was at the look before: what lasts shorter is not worth a line.
     state_before: String,
     looked: Option<Instant>,
+    /// Why the last look failed.
+    trouble: String,
 }
 
 impl Served {
@@ -69,6 +71,7 @@ impl Served {
             state,
             state_before,
             looked: None,
+            trouble: String::new(),
         })
     }
 
@@ -76,8 +79,28 @@ impl Served {
         &self.name
     }
 
-    /// What happened since the last look.
-    pub(super) fn look(&mut self) -> Result<Vec<Event>, Failure> {
+    /// What happened since the last look. A look that fails is told of once and tried again: one file in trouble, or a moment
+    /// in which another program holds it, must not end the service of all.
+    pub(super) fn happened(&mut self) -> Vec<Event> {
+        match self.look() {
+            Ok(events) => {
+                self.trouble.clear();
+                events
+            }
+            Err(why) => {
+                let why = why.to_string();
+                if why == self.trouble {
+                    return Vec::new();
+                }
+                let text = format!("can't be looked at: {why}; it is tried again");
+                let event = Event { word: "trouble", facts: json!({ "error": why }), text };
+                self.trouble = why;
+                vec![event]
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<Vec<Event>, Failure> {
         let mut events = Vec::new();
         self.look_at_peers(&mut events)?;
         let version = self.reader.query_row("PRAGMA data_version", [], |row| row.get(0))?;
