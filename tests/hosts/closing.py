@@ -46,6 +46,11 @@ def strict_close_is_ok_and_quick_whatever_was_done():
     told = run(STRICT + """
 import random
 took = {}
+# What closing waits for beside its 250 ms is a commit under way: on a machine at work that is long.
+p = sqlite3.connect("plain.db", isolation_level=None); p.execute("CREATE TABLE t(x)")
+def commit():
+    start = time.perf_counter(); p.execute("INSERT INTO t VALUES(1)"); return (time.perf_counter() - start) * 1000
+slack = 20 + 5 * max(commit() for _ in range(20))
 def timed(name, conn):
     took[name] = conn.close()
 c = Strict("unused.db"); timed("unused", c)
@@ -62,7 +67,7 @@ for i in range(2000): c.execute(f"INSERT INTO sale(item) VALUES('{i}')")
 timed("level, 2,000 rows pending", c)
 for name, ms in took.items():
     print(f"{name} {ms:.1f} ms;", end=" ")
-    assert ms < 350, took
+    assert ms < 250 + slack, (took, slack)
 """, ticket)
     figure("sqlite3_close", told)
     until("what was pending at the close is at the peer, or comes at the next opening", lambda: _count_after_opening(peer) == "2000")
