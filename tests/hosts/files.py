@@ -182,7 +182,8 @@ def a_database_deleted_while_it_is_open_crashes_nobody():
         peer.run("INSERT INTO sale(item, qty) VALUES('after', 1)")
         peer.run("SELECT p2p_sync(1500)")
         assert peer.run("SELECT state FROM p2p_status"), "no status"
-    c.close(), b.close(), a.close()
+    # A sync with a peer whose file is gone may time out, and is an error then.
+    c.close(), b.close(may_have_failed=True), a.close(may_have_failed=True)
     sound("a.db")
 
 
@@ -192,8 +193,9 @@ def a_folder_renamed_while_it_is_open_crashes_nobody():
     join(b, found(a))
     os.rename("one", "two")
     b.run("INSERT INTO sale(item, qty) VALUES('after the move', 1)")
+    # It may time out: the node's own paths lead nowhere any more.
     b.run("SELECT p2p_sync(1000)")
-    b.close()
+    b.close(may_have_failed=True)
     b = Shell("two/b.db")
     until("it is sent", lambda: a.run("SELECT item FROM sale") == "after the move")
     b.close(), a.close()
