@@ -125,6 +125,7 @@ impl Store {
             tended,
             open_group,
         };
+        store.life = Life(store.meta::<[u8; 16]>("life")?.unwrap_or_default());
         store.reload()?;
         Ok(store)
     }
@@ -138,7 +139,7 @@ impl Store {
         if self.meta::<[u8; 16]>("group")? != Some(self.identity.group.0) {
             return Err(StoreError::OtherGroup);
         }
-        self.life = Life(self.meta::<[u8; 16]>("life")?.unwrap_or_default());
+        self.ensure_same()?;
         self.digest = u128::from_le_bytes(self.meta::<[u8; 16]>("digest")?.unwrap_or_default());
         self.floor = Clock(self.meta::<i64>("clock")?.unwrap_or_default() as u64);
         self.authors = Authors::load(&self.conn)?;
@@ -161,7 +162,7 @@ impl Store {
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
         self.flags.reset();
         let before = (self.digest, self.floor);
-        let outcome = work(self).and_then(|value| {
+        let outcome = self.ensure_same().and_then(|()| work(self)).and_then(|value| {
             if self.digest != before.0 {
                 self.set_meta("digest", self.digest.to_le_bytes())?;
             }
@@ -179,6 +180,12 @@ impl Store {
             self.reload()?;
         }
         outcome
+    }
+
+    /// Are the private tables still those that were opened? Somebody may have left the group and joined another meanwhile, or
+    /// the same again: an entry of the identity held here would be a stranger's there, or a fork of its own past.
+    fn ensure_same(&self) -> Result<(), StoreError> {
+        if self.meta::<[u8; 16]>("life")? == Some(self.life.0) { Ok(()) } else { Err(StoreError::MadeAnew) }
     }
 
     /// Gives back the memory that is only there for speed.

@@ -163,7 +163,8 @@ impl Sidecar {
         write_private(&path, &bytes).map_err(|source| SidecarError::Io { path, source })
     }
 
-    /// Puts it aside, for what follows may fail: [`SetAside::put_back`] or [`SetAside::remove`]. None if there is none.
+    /// Puts it aside, for what follows may fail: [`SetAside::put_back`] or [`SetAside::remove`]. None if there is none, nor one
+    /// that was put aside when a process died.
     ///
     /// # Errors
     /// [`SidecarError::Io`].
@@ -174,7 +175,7 @@ impl Sidecar {
         let aside = PathBuf::from(aside);
         match fs::rename(&path, &aside) {
             Ok(()) => Ok(Some(SetAside { path, aside })),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(aside.exists().then_some(SetAside { path, aside })),
             Err(source) => Err(SidecarError::Io { path, source }),
         }
     }

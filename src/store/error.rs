@@ -18,6 +18,9 @@ pub enum StoreError {
     /// The database belongs to another group than the identity that it was opened with.
     #[error("the database belongs to another group; p2p_leave() it first, or give back the sidecar file it came with")]
     OtherGroup,
+    /// The private tables are not those that this store opened: the database left its group, or joined one, meanwhile.
+    #[error("the database left its group or joined another while it was open; what opened it before must close it")]
+    MadeAnew,
     /// The table can't be tracked, or isn't.
     #[error("{0}")]
     Table(String),

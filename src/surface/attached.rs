@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::actions::ASK_MS;
 use super::fork;
 use super::hosts::{self, Db, HostGate, Lent};
 use crate::node::sidecar::{SetAside, Sidecar, SidecarError};
@@ -196,6 +197,10 @@ impl Attached {
     /// Leaves the node and takes the sidecar away, if `work` succeeds in between; else the sidecar stays, for its keys are
     /// nowhere else.
     pub(super) fn forget(&self, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+        // The node has closed the file before anything goes: it would seal into tables that are not its own.
+        if self.sidecar().map_err(|e| e.to_string())?.is_some() && self.view().is_some() {
+            self.ask(|node| node.close(ASK_MS))?;
+        }
         let node = self.lock_seat().node.take();
         if let Some(node) = node {
             node.leave(0);
@@ -208,6 +213,7 @@ impl Attached {
             }
             Err(why) => {
                 aside.map_or(Ok(()), SetAside::put_back).map_err(|e| e.to_string())?;
+                self.start().map_err(|e| e.to_string())?;
                 Err(why)
             }
         }

@@ -230,9 +230,6 @@ pub(super) fn leave(call: &Call<'_>) -> Outcome {
     if call.attached.is_in_transaction() {
         return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
     }
-    if call.attached.sidecar().map_err(|e| e.to_string())?.is_some() && call.attached.view().is_some() {
-        call.attached.ask(|node| node.close(ASK_MS))?;
-    }
     call.attached.forget(|| drop_private_tables(call.conn))?;
     Ok(Value::Text("left; the rows stay, nothing is captured or sent any more".into()))
 }

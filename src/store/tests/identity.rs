@@ -34,6 +34,25 @@ fn a_table_is_announced_once() {
 }
 
 #[test]
+fn a_store_writes_nothing_into_tables_that_were_made_anew() {
+    // One left the group and joined another while the node was at work: it sealed the new group's tables under the old
+    // identity, and no peer took the entry. In the same group it would have forked its own author.
+    let (mut a, _) = family();
+    a.run("INSERT INTO p VALUES(1, 'x', NULL)");
+    a.seal(2000);
+    drop_private_tables(&a.user).unwrap();
+    create_private_tables(&a.user).unwrap();
+    a.run("INSERT INTO _p2p_meta(key, value) SELECT 'group', x'01010101010101010101010101010101'");
+    for t in TABLES {
+        define::track(&a.user, t, "").unwrap();
+    }
+    for _ in 0..2 {
+        assert!(matches!(a.store.seal(3000, || true), Err(StoreError::MadeAnew)));
+    }
+    assert_eq!(a.one("SELECT count(*) FROM _p2p_entry"), Sql::Integer(0));
+}
+
+#[test]
 fn rows_that_swap_ids_take_their_children_along() {
     // The peer sees one id move after the other; the last step is a chain (2 to 1, derived to 2). Re-pointed in one
     // UPDATE, the children, whose key is the foreign key, met each other's old keys: UNIQUE refused the whole batch.
