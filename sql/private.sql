@@ -62,13 +62,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS _p2p_entry_seq ON _p2p_entry(author, seq);
 CREATE UNIQUE INDEX IF NOT EXISTS _p2p_entry_hash ON _p2p_entry(hash);
 CREATE INDEX IF NOT EXISTS _p2p_entry_seen ON _p2p_entry(author, seq) WHERE seen IS NOT NULL;
 
--- Clock records: one packed record a live row, under its visible id or its canonical key.
-CREATE TABLE IF NOT EXISTS _p2p_row(
-  t INTEGER NOT NULL,
-  name NOT NULL,
-  record BLOB NOT NULL,
-  PRIMARY KEY(t, name)
-) WITHOUT ROWID;
+-- Clock records: one packed record a live row. They stand beside each table in one of its own, _p2p_row_1 and so on by
+-- its local number, under the visible id or the canonical key (src/store/records.rs).
 
 -- Rows that do not show the id claimed at birth, by the dot of their birth.
 CREATE TABLE IF NOT EXISTS _p2p_moved(

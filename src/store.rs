@@ -25,6 +25,7 @@ mod names;
 mod orphan;
 mod private;
 mod receive;
+mod records;
 mod renumber;
 mod rows;
 mod seal;

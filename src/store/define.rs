@@ -8,7 +8,7 @@ use p2pdb_core::body::ColumnId;
 use p2pdb_core::id::TableId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{StoreError, has_private_tables};
+use super::{StoreError, has_private_tables, records};
 use crate::capture;
 use crate::schema::{Definition, ReadError};
 
@@ -150,6 +150,7 @@ fn track_in(conn: &Connection, definition: &Definition) -> Result<Tracking, Stor
         }
         Some(_) | None => list(conn, table_id(&name, generation(conn, &name)?), definition, &bytes, state, &note)?,
     };
+    records::create(conn, t, definition.is_alias())?;
     capture::arm(conn, t, definition)?;
     // What the seal leaves alone need not wait for it.
     let rows = if state == State::Captured { 0 } else { armed::reconcile(conn, t, definition)? };

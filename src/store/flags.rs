@@ -7,6 +7,8 @@ use rusqlite::Connection;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use super::tables::Tracked;
+
 /// Has the table rows in…
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TableFlags {
@@ -24,14 +26,14 @@ pub(super) struct TableFlags {
     pub(super) literals: bool,
     /// the same, as the table that they refer to?
     pub(super) meant: bool,
-    /// No record has a higher id.
-    pub(super) last_id: i64,
 }
 
 /// The flags of one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Flags {
     tables: RefCell<BTreeMap<i64, TableFlags>>,
+    /// By table: no record has a higher id.
+    last_ids: RefCell<BTreeMap<i64, i64>>,
     /// Rows became visible that others may have waited for, or one that waits has changed.
     pub(super) woke: Cell<bool>,
     /// References to rows that are not there are shown as NULL for the moment.
@@ -47,8 +49,7 @@ const READ: &str = "SELECT
     EXISTS(SELECT 1 FROM _p2p_stuck WHERE t = ?1 AND waits),
     EXISTS(SELECT 1 FROM _p2p_stuck WHERE t = ?1),
     EXISTS(SELECT 1 FROM _p2p_literal WHERE t = ?1),
-    EXISTS(SELECT 1 FROM _p2p_literal WHERE parent = ?1),
-    (SELECT name FROM _p2p_row WHERE t = ?1 AND name < x'' ORDER BY name DESC LIMIT 1)";
+    EXISTS(SELECT 1 FROM _p2p_literal WHERE parent = ?1)";
 
 impl Flags {
     /// Forgets all: another transaction begins.
@@ -69,11 +70,28 @@ impl Flags {
                 stuck: row.get(4)?,
                 literals: row.get(5)?,
                 meant: row.get(6)?,
-                last_id: row.get::<_, Option<i64>>(7)?.unwrap_or(i64::MIN),
             })
         })?;
         self.tables.borrow_mut().insert(t, flags);
         Ok(flags)
+    }
+
+    /// No record of the table, which names its rows by integers, has a higher id.
+    pub(super) fn last_id(&self, conn: &Connection, table: &Tracked) -> rusqlite::Result<i64> {
+        if let Some(id) = self.last_ids.borrow().get(&table.t) {
+            return Ok(*id);
+        }
+        let last: Option<i64> = conn.prepare_cached(&table.sql.last)?.query_row([], |row| row.get(0))?;
+        let last = last.unwrap_or(i64::MIN);
+        self.last_ids.borrow_mut().insert(table.t, last);
+        Ok(last)
+    }
+
+    /// A record is kept under this id.
+    pub(super) fn note_id(&self, t: i64, id: i64) {
+        if let Some(last) = self.last_ids.borrow_mut().get_mut(&t) {
+            *last = id.max(*last);
+        }
     }
 
     pub(super) fn raise(&self, t: i64, raise: impl FnOnce(&mut TableFlags)) {

@@ -4,12 +4,11 @@ use p2pdb_core::body::Cell;
 use p2pdb_core::id::Dot;
 use p2pdb_core::merge::{Key, Refusal};
 use p2pdb_core::name::{self, Name};
-use p2pdb_core::record::Record;
 use p2pdb_core::value::Value;
 use rusqlite::{OptionalExtension, params};
 
 use super::StoreError;
-use super::rows::{SqliteRows, bind_key};
+use super::rows::SqliteRows;
 
 /// How deep references are followed through keys that are references themselves.
 const REF_DEPTH_MAX: usize = 16;
@@ -87,21 +86,6 @@ impl SqliteRows<'_> {
         let sql = "SELECT shown FROM _p2p_moved WHERE t = ?1 AND author = ?2 AND seq = ?3 AND op = ?4";
         let params = params![t, self.authors.number_of(&dot.author), dot.seq.0 as i64, dot.op];
         Ok(self.shared.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?)
-    }
-
-    pub(super) fn record_of(&mut self, t: i64, key: &Key) -> Result<Option<Record>, StoreError> {
-        // Most rows that are new have an id that is: above all that have a record nothing has to be looked up.
-        if let Key::Id(id) = key
-            && *id > self.shared.flags.of(self.shared.conn, t)?.last_id
-        {
-            return Ok(None);
-        }
-        let authors = &*self.authors;
-        let found = self
-            .statements
-            .record
-            .query_row(params![t, bind_key(key)], |row| Ok(Record::unpack(row.get_ref(0)?.as_blob()?, authors)));
-        Ok(found.optional()?.transpose()?)
     }
 
     /// The name of the row of table `parent` that shows `value` as its key; none if there is no such row.

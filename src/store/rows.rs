@@ -41,7 +41,7 @@ pub(super) struct SqliteRows<'c> {
 }
 
 pub(super) struct Statements<'c> {
-    pub(super) record: CachedStatement<'c>,
+    record: CachedStatement<'c>,
     put: CachedStatement<'c>,
     forget: CachedStatement<'c>,
     pub(super) select: CachedStatement<'c>,
@@ -52,9 +52,9 @@ pub(super) struct Statements<'c> {
 impl<'c> Statements<'c> {
     fn prepare(conn: &'c Connection, table: &Tracked) -> rusqlite::Result<Self> {
         Ok(Self {
-            record: conn.prepare_cached("SELECT record FROM _p2p_row WHERE t = ?1 AND name = ?2")?,
-            put: conn.prepare_cached("INSERT OR REPLACE INTO _p2p_row(t, name, record) VALUES(?1, ?2, ?3)")?,
-            forget: conn.prepare_cached("DELETE FROM _p2p_row WHERE t = ?1 AND name = ?2")?,
+            record: conn.prepare_cached(&table.sql.record)?,
+            put: conn.prepare_cached(&table.sql.put)?,
+            forget: conn.prepare_cached(&table.sql.forget)?,
             select: conn.prepare_cached(&table.sql.select)?,
             insert: conn.prepare_cached(&table.sql.insert)?,
             delete: conn.prepare_cached(&table.sql.delete)?,
@@ -121,7 +121,7 @@ pub(super) fn cells_of<'r>(row: &'r rusqlite::Row<'_>, columns: usize) -> rusqli
     (0..columns).map(cell).collect()
 }
 
-/// A key as SQLite stores it in `_p2p_row`.
+/// A key as SQLite stores it.
 pub(super) fn bind_key(key: &Key) -> ToSqlOutput<'_> {
     ToSqlOutput::Borrowed(match key {
         Key::Id(id) => ValueRef::Integer(*id),
@@ -171,6 +171,25 @@ impl<'c> SqliteRows<'c> {
         Ok(())
     }
 
+    /// The record of a row of any table, if it has one.
+    pub(super) fn record_of(&mut self, t: i64, key: &Key) -> Result<Option<Record>, StoreError> {
+        let Shared { conn, tables, flags, .. } = self.shared;
+        let Some(table) = tables.get(t) else { return Ok(None) };
+        // Most rows that are new have an id that is: above all that have a record nothing has to be looked up.
+        if let Key::Id(id) = key
+            && *id > flags.last_id(conn, table)?
+        {
+            return Ok(None);
+        }
+        let authors = &*self.authors;
+        let read = |row: &rusqlite::Row<'_>| Ok(Record::unpack(row.get_ref(0)?.as_blob()?, authors));
+        let found = match t == self.table.t {
+            true => self.statements.record.query_row([bind_key(key)], read),
+            false => conn.prepare_cached(&table.sql.record)?.query_row([bind_key(key)], read),
+        };
+        Ok(found.optional()?.transpose()?)
+    }
+
     pub(super) fn flags(&self) -> super::flags::TableFlags {
         // Read in `new`: no query follows.
         self.shared.flags.of(self.shared.conn, self.table.t).unwrap_or_default()
@@ -204,18 +223,18 @@ impl Rows for SqliteRows<'_> {
 
     fn put(&mut self, key: &Key, record: &Record) -> Result<(), StoreError> {
         if let Key::Id(id) = key {
-            self.raise(|flags| flags.last_id = flags.last_id.max(*id));
+            self.shared.flags.note_id(self.table.t, *id);
         }
         let mut packed = std::mem::take(&mut self.packed);
         packed.clear();
         record.pack(self.authors, &mut packed);
-        self.statements.put.execute(params![self.table.t, bind_key(key), packed])?;
+        self.statements.put.execute(params![bind_key(key), packed])?;
         self.packed = packed;
         Ok(())
     }
 
     fn forget(&mut self, key: &Key) -> Result<(), StoreError> {
-        self.statements.forget.execute(params![self.table.t, bind_key(key)])?;
+        self.statements.forget.execute([bind_key(key)])?;
         Ok(())
     }
 

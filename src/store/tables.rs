@@ -7,7 +7,7 @@ use p2pdb_core::name::Collation;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
-use super::StoreError;
+use super::{StoreError, records};
 use crate::quote::Quoted;
 use crate::schema;
 
@@ -44,6 +44,14 @@ pub(crate) struct Sql {
     pub(crate) select: String,
     pub(crate) insert: String,
     pub(crate) delete: String,
+    /// The record under a key.
+    pub(crate) record: String,
+    /// The highest key that has one.
+    pub(crate) last: String,
+    /// Keeps it.
+    pub(crate) put: String,
+    /// Drops it.
+    pub(crate) forget: String,
     /// `WHERE …`, the key from parameter `?1` on.
     pub(crate) by_key: String,
     pub(crate) table: String,
@@ -236,7 +244,7 @@ impl Tracked {
         let groups =
             def.check_groups_by_name().into_iter().map(|g| g.iter().filter_map(|c| place(c)).collect()).collect();
         let key: Vec<usize> = key.iter().map(|k| k.0).collect();
-        let sql = Sql::new(&name, &names, &key);
+        let sql = Sql::new(t, &name, &names, &key);
         let (refs, referring) = (BTreeMap::new(), Vec::new());
         Ok(Some(Self { t, name, merge, columns, names, groups, refs, referring, is_new, definition, sql }))
     }
@@ -251,8 +259,8 @@ impl Tracked {
 }
 
 impl Sql {
-    fn new(table: &str, names: &[String], key: &[usize]) -> Self {
-        let (name, table) = (table.to_owned(), Quoted(table));
+    fn new(t: i64, table: &str, names: &[String], key: &[usize]) -> Self {
+        let (name, table, records) = (table.to_owned(), Quoted(table), records::table(t));
         let names: Vec<_> = names.iter().map(|n| Quoted(n).to_string()).collect();
         let all = names.join(", ");
         let marks = (1..=names.len()).map(|i| format!("?{i}")).collect::<Vec<_>>().join(", ");
@@ -262,6 +270,10 @@ impl Sql {
             select: format!("SELECT {all} FROM main.{table} {by_key}"),
             insert: format!("INSERT INTO main.{table}({all}) VALUES({marks})"),
             delete: format!("DELETE FROM main.{table} {by_key}"),
+            record: format!("SELECT record FROM {records} WHERE key = ?1"),
+            last: format!("SELECT max(key) FROM {records}"),
+            put: format!("INSERT OR REPLACE INTO {records}(key, record) VALUES(?1, ?2)"),
+            forget: format!("DELETE FROM {records} WHERE key = ?1"),
             by_key,
             table: name,
             names,

@@ -8,7 +8,7 @@ use p2pdb_core::value::Value;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::{Definition, ReadError, State, StoreError, atomically};
+use super::{Definition, ReadError, State, StoreError, atomically, records};
 use crate::capture;
 use crate::schema;
 
@@ -101,16 +101,19 @@ pub(super) fn reconcile(conn: &Connection, t: i64, definition: &Definition) -> R
 
 /// Rows that have a record, by the key that it is kept under.
 fn hint_records(conn: &Connection, t: i64, definition: &Definition) -> Result<(), StoreError> {
-    let sql =
-        "INSERT INTO _p2p_mark(t, m, k1) SELECT t, ?2, name FROM _p2p_row WHERE t = ?1 AND typeof(name) = 'integer'";
-    conn.prepare_cached(sql)?.execute(params![t, capture::HINT])?;
+    let records = records::table(t);
+    if definition.is_alias() {
+        let sql = format!("INSERT INTO _p2p_mark(t, m, k1) SELECT ?1, ?2, key FROM {records}");
+        conn.prepare(&sql)?.execute(params![t, capture::HINT])?;
+        return Ok(());
+    }
     let columns = definition.key_columns().len();
     let keys: Vec<String> = (1..=columns).map(|i| format!(", k{i}")).collect();
     let marks: Vec<String> = (1..=columns).map(|i| format!(", ?{}", i + 2)).collect();
     let mut insert =
         conn.prepare(&format!("INSERT INTO _p2p_mark(t, m{}) VALUES(?1, ?2{})", keys.concat(), marks.concat()))?;
-    let mut records = conn.prepare_cached("SELECT name FROM _p2p_row WHERE t = ?1 AND typeof(name) = 'blob'")?;
-    let mut rows = records.query([t])?;
+    let mut records = conn.prepare(&format!("SELECT key FROM {records}"))?;
+    let mut rows = records.query([])?;
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
         if name::is_hashed(bytes) {

@@ -9,7 +9,7 @@ use p2pdb_core::id::TableId;
 use p2pdb_core::limit;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Definition, ReadError, State, StoreError, armed, atomically, existing, kinds, list_as, listed};
+use super::{Definition, ReadError, State, StoreError, armed, atomically, existing, kinds, list_as, listed, records};
 use crate::capture;
 use crate::schema::Index;
 use crate::store::Store;
@@ -92,6 +92,7 @@ fn place(conn: &Connection, id: TableId, columns: &[ColumnId], bytes: &[u8]) -> 
 }
 
 fn arm(conn: &Connection, t: i64, definition: &Definition) -> Result<(), StoreError> {
+    records::create(conn, t, definition.is_alias())?;
     capture::arm(conn, t, definition)?;
     armed::reconcile(conn, t, definition).map(drop)
 }

@@ -17,7 +17,7 @@ use super::View;
 use crate::quote::Quoted;
 use crate::store::rows::{SqliteRows, key_of, values_of};
 use crate::store::tables::Tracked;
-use crate::store::{StoreError, seal};
+use crate::store::{StoreError, records, seal};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,8 +156,8 @@ fn verify_records(
 ) -> Result<u128, StoreError> {
     let mut sum = 0u128;
     let conn = rows.shared.conn;
-    let mut statement = conn.prepare_cached("SELECT name, record FROM _p2p_row WHERE t = ?1")?;
-    let mut records = statement.query([table.t])?;
+    let mut statement = conn.prepare(&format!("SELECT key, record FROM {}", records::table(table.t)))?;
+    let mut records = statement.query([])?;
     while let Some(row) = records.next()? {
         let Some(key) = key_of(row.get_ref(0)?) else { continue };
         let record = Record::unpack(row.get_ref(1)?.as_blob()?, rows.authors)?;
