@@ -27,18 +27,21 @@ while True:
 """
 
 
+def _after(rows, name, number):
+    """What the transaction of this number does to what a table holds, ids aside: rows by the number that wrote them."""
+    rows[number] = [(f"{name} {number}", part) for part in range(number % 5 + 1)]
+    if number % 4 == 0 and number - 1 in rows:
+        rows[number - 1] = [(item, qty + 100) for item, qty in rows[number - 1]]
+    if number % 7 == 0:
+        rows.pop(number - 5, None)
+
+
 def _wanted(name, numbers):
     """What a table holds after these transactions, ids aside."""
     rows = {}
     for number in range(numbers):
-        for part in range(number % 5 + 1):
-            rows[f"{name} {number}", part] = part
-        if number % 4 == 0:
-            for key in [k for k in rows if k[0] == f"{name} {number - 1}"]:
-                rows[key] += 100
-        if number % 7 == 0:
-            rows = {k: v for k, v in rows.items() if k[0] != f"{name} {number - 5}"}
-    return sorted((item, qty) for (item, _), qty in rows.items())
+        _after(rows, name, number)
+    return sorted(row for each in rows.values() for row in each)
 
 
 def a_writer_killed_at_random_moments_loses_no_acknowledged_transaction():
