@@ -33,6 +33,8 @@ pub const UPDATED: i64 = 3;
 pub const MOVED: i64 = 4;
 /// The row of the key `k` may have been displaced by a REPLACE.
 pub const HINT: i64 = 5;
+/// The row of the key `k` had a record when the table was armed anew: it may be there, changed, or gone.
+pub const LOOK: i64 = 6;
 
 /// One trigger of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -54,8 +54,23 @@ pub(super) struct Definition {
     insert: Option<Insert>,
 }
 
-const DEFINITIONS: [&Definition; 5] =
-    [&status::DEFINITION, &peers::DEFINITION, &tracked::DEFINITION, &entries::DEFINITION, &conflicts::DEFINITION];
+const DEFINITIONS: [&Definition; 6] = [
+    &LIFELINE,
+    &status::DEFINITION,
+    &peers::DEFINITION,
+    &tracked::DEFINITION,
+    &entries::DEFINITION,
+    &conflicts::DEFINITION,
+];
+
+/// Connected when the connection is attached, for SQLite to disconnect it when that closes. A table of the user's may have
+/// any other name of ours, and is then the one that the name means.
+const LIFELINE: Definition = Definition {
+    name: "_p2p_connection",
+    columns: &["id"],
+    page: |_, _, _| Ok(Page::whole(Vec::new(), 0)),
+    insert: None,
+};
 
 pub(super) fn register(conn: &Connection, attached: &Arc<Attached>) -> rusqlite::Result<()> {
     const READS: &Module<'static, Table> = &Module::read_only_module();
@@ -69,7 +84,7 @@ pub(super) fn register(conn: &Connection, attached: &Arc<Attached>) -> rusqlite:
 
 /// Connects the table with the lifeline: from now on it knows when the connection closes.
 pub(super) fn connect(conn: &Connection) -> rusqlite::Result<()> {
-    conn.prepare("SELECT state FROM p2p_status").map(drop)
+    conn.prepare("SELECT id FROM _p2p_connection").map(drop)
 }
 
 /// What the module hands to each table.
@@ -85,10 +100,10 @@ pub(super) struct Table {
     definition: &'static Definition,
     attached: Arc<Attached>,
     db: Db,
-    _lifeline: Option<Lifeline>,
+    _lifeline: Lifeline,
 }
 
-/// Ends the connection's attachment when SQLite disconnects the table.
+/// Ends the connection's attachment when SQLite disconnects a table: it does so with all of them, and only, in a close.
 struct Lifeline(Arc<Attached>);
 
 impl Drop for Lifeline {
@@ -123,15 +138,14 @@ unsafe impl VTab<'_> for Table {
             let sql = CString::new(sql).map_err(|e| Error::ModuleError(e.to_string()))?;
             // SAFETY: the handle is used while the table is connected, that is while its connection is alive.
             let db = Db(unsafe { db.handle() });
-            let is_lifeline = aux.definition.name == status::DEFINITION.name;
-            if is_lifeline && aux.attached.is_over() {
+            if aux.attached.is_over() {
                 // A close was refused, for a statement was left, and the host goes on.
                 // SAFETY: the handle is the connection's that is connecting the table.
                 aux.attached.begin(&unsafe { Connection::from_handle(db.0)? });
             }
-            let lifeline = is_lifeline.then(|| Lifeline(Arc::clone(&aux.attached)));
             let (base, definition, attached) = (sqlite3_vtab::default(), aux.definition, Arc::clone(&aux.attached));
-            Ok((Cow::Owned(sql), Self { base, definition, attached, db, _lifeline: lifeline }))
+            let _lifeline = Lifeline(Arc::clone(&attached));
+            Ok((Cow::Owned(sql), Self { base, definition, attached, db, _lifeline }))
         })
     }
 

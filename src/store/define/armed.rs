@@ -95,16 +95,16 @@ fn has_texts(conn: &Connection, t: i64, definition: &Definition) -> Result<bool,
 /// Marks every row that the table has, and every row that it had when it was last sealed: the seal compares. Returns how
 /// many rows it has.
 pub(super) fn reconcile(conn: &Connection, t: i64, definition: &Definition) -> Result<usize, StoreError> {
-    hint_records(conn, t, definition)?;
+    mark_records(conn, t, definition)?;
     Ok(capture::mark_all(conn, t, definition)?)
 }
 
 /// Rows that have a record, by the key that it is kept under.
-fn hint_records(conn: &Connection, t: i64, definition: &Definition) -> Result<(), StoreError> {
+fn mark_records(conn: &Connection, t: i64, definition: &Definition) -> Result<(), StoreError> {
     let records = records::table(t);
     if definition.is_alias() {
         let sql = format!("INSERT INTO _p2p_mark(t, m, k1) SELECT ?1, ?2, key FROM {records}");
-        conn.prepare(&sql)?.execute(params![t, capture::HINT])?;
+        conn.prepare(&sql)?.execute(params![t, capture::LOOK])?;
         return Ok(());
     }
     let columns = definition.key_columns().len();
@@ -124,7 +124,7 @@ fn hint_records(conn: &Connection, t: i64, definition: &Definition) -> Result<()
         // A key that means another table's row has no value of its own: the row it names is marked where it stands.
         if let Some(values) = values.filter(|v| v.len() == columns) {
             insert.execute(params_from_iter(
-                [SqlValue::Integer(t), SqlValue::Integer(capture::HINT)].into_iter().chain(values),
+                [SqlValue::Integer(t), SqlValue::Integer(capture::LOOK)].into_iter().chain(values),
             ))?;
         }
     }

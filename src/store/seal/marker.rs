@@ -15,6 +15,7 @@ const INSERTED: i64 = 1;
 const DELETED: i64 = 2;
 pub(super) const MOVED: i64 = 4;
 const HINT: i64 = 5;
+const LOOK: i64 = 6;
 
 /// Some markers from the front: the number of the last, and what they say of each table.
 pub(super) struct Markers {
@@ -77,6 +78,7 @@ pub(super) fn read(conn: &Connection, tables: &Tables, limit: usize) -> Result<O
             DELETED => Touch::Deleted(new),
             MOVED => Touch::Moved(touched.key(row, table, 3 + width)?, new),
             HINT => Touch::Hint(new),
+            LOOK => Touch::Look(new),
             _ => Touch::Updated(new),
         };
         touched.touches.push(touch);

@@ -58,7 +58,7 @@ pub(in crate::store) fn fold(values: &[Value], key: &[(usize, Collation)]) -> By
 pub(super) struct Work {
     /// Per key the one under which the row stood before; none for a new row.
     pub(super) here: BTreeMap<Shown, Option<Shown>>,
-    /// Keys whose rows a REPLACE may have evicted, which leaves no other mark.
+    /// Keys whose rows may be gone without another mark: a REPLACE evicted them, or the table was made anew.
     hinted: BTreeSet<Shown>,
     /// The keys' values, where they do not follow from the key.
     pub(super) keys: BTreeMap<Shown, Vec<Value>>,
@@ -74,7 +74,10 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn new(touches: Vec<Touch<Shown>>, keys: BTreeMap<Shown, Vec<Value>>) -> Self {
-        let hint = |touch: &Touch<Shown>| if let Touch::Hint(key) = touch { Some(key.clone()) } else { None };
+        let hint = |touch: &Touch<Shown>| match touch {
+            Touch::Hint(key) | Touch::Look(key) => Some(key.clone()),
+            _ => None,
+        };
         let hinted = touches.iter().filter_map(hint).collect();
         Self { here: who_is_who(touches), hinted, keys, ..Self::default() }
     }

@@ -53,6 +53,30 @@ fn a_store_writes_nothing_into_tables_that_were_made_anew() {
 }
 
 #[test]
+fn a_table_made_anew_keeps_its_rows_who_they_are() {
+    // Every row but the first was taken for one that a REPLACE evicted: deleted and born again, over what peers wrote.
+    for key in ["id INTEGER PRIMARY KEY", "id TEXT PRIMARY KEY NOT NULL"] {
+        let create = format!("CREATE TABLE t({key}, n)");
+        let mut a = Replica::new(1, &create, &["t"]);
+        let mut b = Replica::new(2, "", &[]);
+        a.run("INSERT INTO t VALUES(1, 1), (2, 1), (3, 1), (4, 1)");
+        a.seal(1000);
+        b.take(&a);
+        a.run(&format!(
+            "BEGIN; CREATE TABLE new({key}, n); INSERT INTO new SELECT * FROM t WHERE id <> 4; DROP TABLE t;
+             ALTER TABLE new RENAME TO t; COMMIT"
+        ));
+        a.seal(2000);
+        b.run("UPDATE t SET n = 9; DELETE FROM t WHERE id = 3");
+        b.seal(3000);
+        sync(&mut a, &mut b);
+        a.equals(&b, &["t"]);
+        let rows = a.rows("SELECT CAST(id AS INTEGER), n FROM t ORDER BY id");
+        assert_eq!(rows, [[Sql::Integer(1), Sql::Integer(9)], [Sql::Integer(2), Sql::Integer(9)]], "{key}");
+    }
+}
+
+#[test]
 fn rows_that_swap_ids_take_their_children_along() {
     // The peer sees one id move after the other; the last step is a chain (2 to 1, derived to 2). Re-pointed in one
     // UPDATE, the children, whose key is the foreign key, met each other's old keys: UNIQUE refused the whole batch.

@@ -15,6 +15,8 @@ pub enum Touch<K> {
     Updated(K),
     /// A row went from the first key to the second.
     Moved(K, K),
+    /// The row of this key, if it is there, is to be compared with what is known of it.
+    Look(K),
     /// The write that comes next, if it comes at all, may evict the row of this key.
     Hint(K),
 }
@@ -35,6 +37,9 @@ pub fn who_is_who<K: Ord + Clone>(touches: impl IntoIterator<Item = Touch<K>>) -
             Touch::Hint(key) => {
                 here.entry(key.clone()).or_insert_with(|| Some(key.clone()));
                 hinted.push(key);
+            }
+            Touch::Look(key) => {
+                here.entry(key.clone()).or_insert(Some(key));
             }
             Touch::Updated(key) => {
                 evict(&mut hinted, &mut victims, &key);

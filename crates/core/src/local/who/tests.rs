@@ -22,6 +22,13 @@ fn an_insert_after_a_delete_an_eviction_or_a_move_is_a_new_row() {
 }
 
 #[test]
+fn rows_that_are_looked_at_evict_each_other_not() {
+    // A rebuilt table: all rows that it had, then all that it has.
+    let touches = [Look(1), Look(2), Look(3), Inserted(1), Inserted(2)];
+    assert_eq!(who_is_who(touches).into_iter().collect::<Vec<_>>(), [(1, Some(1)), (2, Some(2)), (3, Some(3))]);
+}
+
+#[test]
 fn a_hint_before_a_write_that_was_refused_evicts_nothing() {
     // INSERT OR IGNORE meets row 1 and does nothing; then row 1 goes, and row 1 is written by REPLACE on its own key.
     assert_eq!(after(&[Hint(1), Hint(1), Inserted(1)], 1), Some(1));
