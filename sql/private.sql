@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS _p2p_table(
 CREATE TABLE IF NOT EXISTS _p2p_mark(
   n INTEGER PRIMARY KEY,                          -- ascending; starts anew when the table was emptied
   t,                                              -- the table's local number
-  m,                                              -- 1 inserted, 2 deleted, 3 updated, 4 key changed, 5 may have been displaced, 6 look
+  m,                                              -- 1 inserted, 2 deleted, 3 updated, 4 key changed, 5 may have been displaced, 6 to be looked at
   k1,                                             -- the key; after a key change the new one
   o1                                              -- after a key change the old one, or the old rowid of a row without a name
 );

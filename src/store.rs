@@ -83,9 +83,9 @@ pub struct Store {
 /// over, seven times the work. The node gives it back when idle, see [`Store::rest`].
 const CACHE_KIB: i64 = 16_000;
 
-/// Statements kept prepared: our own, about forty, and six for each of some thirty tables in use. With rusqlite's own
+/// Statements kept prepared: our own, about forty, and ten for each of some thirty tables in use. With rusqlite's own
 /// sixteen, two tables were enough to prepare statements anew all the time.
-const STATEMENTS_MAX: usize = 256;
+const STATEMENTS_MAX: usize = 384;
 
 const PRIVATE: &str = include_str!("../sql/private.sql");
 

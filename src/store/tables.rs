@@ -46,12 +46,12 @@ pub(crate) struct Sql {
     pub(crate) delete: String,
     /// The record under a key.
     pub(crate) record: String,
-    /// The highest key that has one.
-    pub(crate) last: String,
     /// Keeps it.
     pub(crate) put: String,
     /// Drops it.
     pub(crate) forget: String,
+    /// The highest key that has a record.
+    pub(crate) last: String,
     /// `WHERE …`, the key from parameter `?1` on.
     pub(crate) by_key: String,
     pub(crate) table: String,
@@ -271,9 +271,9 @@ impl Sql {
             insert: format!("INSERT INTO main.{table}({all}) VALUES({marks})"),
             delete: format!("DELETE FROM main.{table} {by_key}"),
             record: format!("SELECT record FROM {records} WHERE key = ?1"),
-            last: format!("SELECT max(key) FROM {records}"),
             put: format!("INSERT OR REPLACE INTO {records}(key, record) VALUES(?1, ?2)"),
             forget: format!("DELETE FROM {records} WHERE key = ?1"),
+            last: format!("SELECT max(key) FROM {records}"),
             by_key,
             table: name,
             names,

@@ -202,6 +202,7 @@ impl Attached {
             self.ask(|node| node.close(ASK_MS))?;
         }
         let node = self.lock_seat().node.take();
+        let had_node = node.is_some();
         if let Some(node) = node {
             node.leave(0);
         }
@@ -213,7 +214,9 @@ impl Attached {
             }
             Err(why) => {
                 aside.map_or(Ok(()), SetAside::put_back).map_err(|e| e.to_string())?;
-                self.start().map_err(|e| e.to_string())?;
+                if had_node && let Err(also) = self.start() {
+                    tracing::warn!(why = %also, "the node can't be started again");
+                }
                 Err(why)
             }
         }

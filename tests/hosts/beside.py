@@ -9,7 +9,7 @@ from host import SO, SOAK, Script, Shell, connect, equal, figure, found, invite,
 # A peer that inserts 500 rows a second until it is told to stop: what is due, in one transaction, every some milliseconds. Each
 # row says in `qty` when it was written, in milliseconds of the clock that all processes share.
 RATE = 500
-FEED = """
+FEED = f"""
 import select
 from host import *
 c = connect(sys.argv[1], timeout=10)
@@ -17,7 +17,7 @@ c.execute(SALE); one(c, "SELECT p2p_track('*')"); print(one(c, "SELECT p2p_invit
 sys.stdin.readline()
 start, sent = time.monotonic(), 0
 while not select.select([sys.stdin], [], [], 0.004)[0]:
-    due = int((time.monotonic() - start) * 500)
+    due = int((time.monotonic() - start) * {RATE})
     if sent < due:
         c.execute("BEGIN IMMEDIATE")
         c.executemany("INSERT INTO sale(item, qty) VALUES('fed', ?)", [(int(time.monotonic() * 1000),)] * (due - sent))

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 
-from host import HERE, PYTHON, ROOT, SO, Script, Shell, Skip, cpu_seconds, equal, figure, found, rss_kib, run, sizes, until
+from host import HERE, PYTHON, ROOT, SO, Script, Shell, Skip, cpu_seconds, equal, figure, found, plain, rss_kib, run, sizes, until
 
 
 def it_exports_its_three_entry_points_and_nothing_else():
@@ -24,6 +24,35 @@ def it_needs_no_sqlite_of_its_own():
     out = subprocess.run(["nm", "-D", "--undefined-only", SO], capture_output=True, text=True, check=True).stdout
     equal([line for line in out.splitlines() if "sqlite3" in line], [], "symbols of SQLite that it needs")
     figure("libraries needed", ", ".join(needed))
+
+
+def tables_of_the_users_with_names_of_ours_do_no_harm():
+    """Loading looked into p2p_status; the user's has no such column, and SQLite unloaded a library that was in use."""
+    names = ["p2p_status", "p2p_peers", "p2p_tables", "p2p_log", "p2p_conflicts"]
+    for name in names:
+        plain("names.db", f"CREATE TABLE {name}(a)")
+    equal(run("from host import *\nc = connect('names.db'); c.execute(SALE); print(one(c, \"SELECT p2p_track('sale')\").split(',')[0])\n"
+              "c.execute(\"INSERT INTO sale VALUES(1, 'x', 1)\"); print(one(c, 'SELECT p2p_seal()')); c.close()"),
+          "sale: tracked\n1\n", "a host whose tables have our names")
+
+
+def a_load_that_fails_leaves_the_host_alive():
+    text = """
+from host import *
+c = sqlite3.connect("late.db", isolation_level=None); c.execute("CREATE TABLE _p2p_connection(a)"); c.enable_load_extension(True)
+try:
+    c.load_extension(SO)
+    raise AssertionError("it was loaded")
+except sqlite3.OperationalError as why:
+    print(why)
+try:
+    c.execute("SELECT p2p_version()").fetchall()
+except sqlite3.OperationalError:
+    pass
+c.execute(SALE); c.execute("INSERT INTO sale VALUES(1, 'x', 1)"); print(one(c, "SELECT count(*) FROM sale")); c.close()
+"""
+    out = run(text).splitlines()
+    assert len(out) == 2 and "no such column" in out[0] and out[1] == "1", out
 
 
 def it_prints_nothing():

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::marker;
 use super::work::{Shown, Work};
+use crate::capture;
 use crate::store::StoreError;
 use crate::store::authors::Authors;
 use crate::store::rows::{Shared, SqliteRows};
@@ -83,7 +84,7 @@ impl<'s, 'k> Sealing<'s, 'k> {
         let sql = format!(
             "SELECT EXISTS(SELECT 1 FROM _p2p_mark WHERE n > ?1 AND m = {} AND t IN ({ids})),
                 (SELECT coalesce(max(n), 0) FROM _p2p_mark)",
-            marker::MOVED
+            capture::MOVED
         );
         let (has_moves, last): (bool, i64) =
             self.shared.conn.prepare_cached(&sql)?.query_row([known], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -5,17 +5,11 @@ use rusqlite::{Connection, Row};
 use std::collections::BTreeMap;
 
 use super::work::{Shown, Work};
+use crate::capture::{DELETED, HINT, INSERTED, LOOK, MOVED};
 use crate::store::StoreError;
 use crate::store::rows::value_of;
 use crate::store::tables::{Tables, Tracked};
 use p2pdb_core::value::Value;
-
-/// Kinds of markers, as the triggers write them.
-const INSERTED: i64 = 1;
-const DELETED: i64 = 2;
-pub(super) const MOVED: i64 = 4;
-const HINT: i64 = 5;
-const LOOK: i64 = 6;
 
 /// Some markers from the front: the number of the last, and what they say of each table.
 pub(super) struct Markers {

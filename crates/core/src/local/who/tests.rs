@@ -22,7 +22,7 @@ fn an_insert_after_a_delete_an_eviction_or_a_move_is_a_new_row() {
 }
 
 #[test]
-fn rows_that_are_looked_at_evict_each_other_not() {
+fn rows_to_be_looked_at_do_not_evict_each_other() {
     // A rebuilt table: all rows that it had, then all that it has.
     let touches = [Look(1), Look(2), Look(3), Inserted(1), Inserted(2)];
     assert_eq!(who_is_who(touches).into_iter().collect::<Vec<_>>(), [(1, Some(1)), (2, Some(2)), (3, Some(3))]);
