@@ -4,7 +4,7 @@
 //! statements into a table that nobody tracks, in WAL with `synchronous=NORMAL`.
 #![allow(clippy::unwrap_used)]
 
-use p2pdb::store::{Identity, Store, create_private_tables, testing};
+use p2pdb::store::{Identity, Offered, Store, create_private_tables, testing};
 use p2pdb_core::id::GroupId;
 use p2pdb_core::key::{AuthorKey, Secret};
 use rusqlite::Connection;
@@ -168,8 +168,7 @@ fn entries(store: &Store, after: u64) -> Vec<Vec<u8>> {
 
 fn receive(store: &mut Store, entries: &[Vec<u8>]) {
     for batch in entries.chunks(2) {
-        let batch: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
-        store.receive(&batch, None, 1_700_000_000_000, || true).unwrap();
+        store.receive(&[Offered { entries: batch, cursor: None }], 1_700_000_000_000, || true).unwrap();
     }
 }
 

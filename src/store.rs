@@ -40,7 +40,7 @@ pub use apply::Applied;
 pub use error::StoreError;
 pub use import::{Drained, stage};
 pub use private::{drop_private_tables, group, has_private_tables, renew_life};
-pub use receive::Received;
+pub use receive::{Offered, Received, Taken};
 pub use seal::Sealed;
 pub use view::{ConflictLine, Fate, Finding, Growth, KeyKind, LogLine, Status, TableLine, View};
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use p2pdb::store::define::{self, Decision, State};
-use p2pdb::store::{Identity, Store, StoreError, create_private_tables};
+use p2pdb::store::{Identity, Offered, Store, StoreError, create_private_tables};
 use p2pdb_core::id::GroupId;
 use p2pdb_core::key::{AuthorKey, Secret};
 use rusqlite::Connection;
@@ -159,8 +159,8 @@ impl Replica {
 
     fn take(&mut self, other: &Self) {
         let entries = other.store.arrivals_after(0, usize::MAX).unwrap();
-        let batch: Vec<&[u8]> = entries.iter().map(|e| e.bytes.as_slice()).collect();
-        self.store.receive(&batch, None, 1 << 41, || true).unwrap();
+        let entries: Vec<&[u8]> = entries.iter().map(|e| e.bytes.as_slice()).collect();
+        self.store.receive(&[Offered { entries: &entries, cursor: None }], 1 << 41, || true).unwrap();
     }
 
     fn listed(&self) -> Vec<(String, i64, String)> {

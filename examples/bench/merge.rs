@@ -5,7 +5,7 @@ use crate::clock::{interleaved, spent};
 use crate::seal::seal;
 use crate::table::Line;
 use crate::workload::{Database, NAMED, WIDE, Workload};
-use p2pdb::store::Store;
+use p2pdb::store::{Offered, Store};
 use p2pdb_core::limit;
 
 /// Entries in batches as a session delivers them.
@@ -24,8 +24,7 @@ impl Batches {
 
     fn receive(&self, store: &mut Store) -> Result<(), Failure> {
         for batch in &self.0 {
-            let batch: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
-            store.receive(&batch, None, 1_700_000_000_000, || true)?;
+            store.receive(&[Offered { entries: batch, cursor: None }], 1_700_000_000_000, || true)?;
         }
         Ok(())
     }

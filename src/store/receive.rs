@@ -1,57 +1,85 @@
 //! Taking in entries from elsewhere: checked, stored and merged in one transaction.
 //!
 //! Whatever way they come, over the network or through `p2p_log`, they pass here. The checks are the core's
-//! ([`p2pdb_core::chain`]) and need no lock.
+//! ([`p2pdb_core::chain`]).
 
-use p2pdb_core::chain::{self, Chains, CheckError, Checked, CheckedBatch, Held};
+use p2pdb_core::chain::{self, Chains, CheckError, Checked, CheckedBatch, Held, Refused};
 use p2pdb_core::id::{AuthorId, EntryId, Life, Seq};
 use rusqlite::{OptionalExtension, params};
 
 use super::{Applied, Store, StoreError};
 
-/// What became of a batch.
-#[derive(Clone, Debug, Default)]
-pub struct Received {
-    /// Entries that are new here and durable.
+/// A batch of whole entries from a peer, in the order it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Offered<'a, B> {
+    /// The entries' bytes.
+    pub entries: &'a [B],
+    /// How far of that peer's arrival order is here once they are.
+    pub cursor: Option<(Life, u64)>,
+}
+
+/// A batch that is durable here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Entries that are new here.
     pub stored: usize,
-    /// What was merged, of these and of what waited.
-    pub applied: Applied,
     /// The last arrival number before.
     pub after: u64,
-    /// The last arrival number now.
+    /// The last arrival number after.
     pub last: u64,
 }
 
+/// What became of batches that were offered together.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    /// Of each in turn; those behind the end were not come to, for time ran out.
+    pub batches: Vec<Result<Taken, Refused>>,
+    /// What was merged, of these and of what waited.
+    pub applied: Applied,
+}
+
 impl Store {
-    /// Takes in a batch from a peer, in the order it came. `cursor` says how far of that peer's arrival order is here then.
+    /// Takes in batches from peers, all in one transaction: one fsync serves them all. Of a batch in which an entry breaks a
+    /// rule nothing is kept. The first is taken in whatever `has_time` says.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if an entry breaks a rule: nothing of the batch is kept then. A failure of
-    /// SQLite leaves the store as it was; the batch may be offered again.
-    pub fn receive(
+    /// SQLite's: the store is as it was then, and the batches may be offered again.
+    pub fn receive<B: AsRef<[u8]>>(
         &mut self,
-        batch: &[&[u8]],
-        cursor: Option<(Life, u64)>,
+        offered: &[Offered<'_, B>],
         now_ms: u64,
         mut has_time: impl FnMut() -> bool,
     ) -> Result<Received, StoreError> {
-        let CheckedBatch { fresh, .. } = self.check(batch)?;
         self.write(|store| {
-            // What is sealed inside the transaction comes before or behind; the batch itself is one run of numbers.
-            let after = store.last_arrival()?;
-            for Checked { entry, ops } in &fresh {
-                store.append(entry, *ops)?;
+            let mut batches = Vec::with_capacity(offered.len());
+            for batch in offered {
+                if !batches.is_empty() && !has_time() {
+                    break;
+                }
+                batches.push(store.take_in(batch)?);
             }
-            let last = store.last_arrival()?;
-            if let Some((life, n)) = cursor {
-                store.remember(&life, n)?;
-            }
-            let applied = store.apply_in(now_ms, &mut has_time)?;
-            Ok(Received { stored: fresh.len(), applied, after, last })
+            Ok(Received { batches, applied: store.apply_in(now_ms, &mut has_time)? })
         })
     }
 
-    pub(super) fn check(&self, batch: &[&[u8]]) -> Result<CheckedBatch, StoreError> {
+    /// What is sealed in the same transaction comes before or behind; a batch is one run of arrival numbers.
+    fn take_in<B: AsRef<[u8]>>(&mut self, batch: &Offered<'_, B>) -> Result<Result<Taken, Refused>, StoreError> {
+        let fresh = match self.check(batch.entries) {
+            Ok(CheckedBatch { fresh, .. }) => fresh,
+            Err(StoreError::Refused(why)) => return Ok(Err(why)),
+            Err(why) => return Err(why),
+        };
+        let after = self.last_arrival()?;
+        for Checked { entry, ops } in &fresh {
+            self.append(entry, *ops)?;
+        }
+        if let Some((life, n)) = batch.cursor {
+            self.remember(&life, n)?;
+        }
+        Ok(Ok(Taken { stored: fresh.len(), after, last: self.last_arrival()? }))
+    }
+
+    pub(super) fn check<B: AsRef<[u8]>>(&self, batch: &[B]) -> Result<CheckedBatch, StoreError> {
         let checked = chain::check(self.identity.group, &self.identity.secret, batch, self);
         checked.map_err(|e| match e {
             CheckError::Refused(refused) => StoreError::Refused(refused),

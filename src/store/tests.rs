@@ -57,8 +57,12 @@ impl Replica {
     }
 
     fn take_entries(&mut self, entries: &[Vec<u8>]) {
-        let batch: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-        self.store.receive(&batch, None, LATE, || true).unwrap();
+        self.receive(entries, LATE).batches[0].as_ref().unwrap();
+    }
+
+    /// As one batch.
+    fn receive<B: AsRef<[u8]>>(&mut self, entries: &[B], now_ms: u64) -> Received {
+        self.store.receive(&[Offered { entries, cursor: None }], now_ms, || true).unwrap()
     }
 
     fn view<T>(&self, work: impl FnOnce(&mut View<'_>) -> T) -> T {

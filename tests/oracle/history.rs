@@ -1,5 +1,6 @@
 //! One random history: transactions, seals and exchanges, and what each replica shows on the way.
 
+use p2pdb::store::Offered;
 use p2pdb_core::id::AuthorId;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,13 +153,21 @@ impl History<'_> {
         self.receive(replicas, to, &part);
     }
 
+    /// In one batch or a few, offered together.
     fn receive(&mut self, replicas: &mut [Replica], to: usize, entries: &[Vec<u8>]) {
         let replica = &mut replicas[to];
         trace(&format!("{} receives {}", replica.name, entries.len()));
-        let batch: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
         let now = self.now_ms + replica.skew_ms;
         let is_short = self.rng.chance(20);
-        let mut applied = replica.store.receive(&batch, None, now, || !is_short).unwrap().applied;
+        let length = 1 + self.rng.below(entries.len() + 1);
+        let mut offered: Vec<_> = entries.chunks(length).map(|entries| Offered { entries, cursor: None }).collect();
+        let mut applied = replica.store.apply(now, || !is_short).unwrap();
+        while !offered.is_empty() {
+            let received = replica.store.receive(&offered, now, || !is_short).unwrap();
+            let taken = received.batches.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+            offered.drain(..taken.len());
+            applied = received.applied;
+        }
         while applied.is_partial || applied.needs_seal {
             if applied.needs_seal {
                 while replica.store.seal(now, || true).unwrap().is_partial {}

@@ -3,15 +3,17 @@
 //! Each pass through the gate is a few milliseconds and one fsync, so that a host that wants to write waits no
 //! longer than that.
 
+use p2pdb_core::limit;
 use p2pdb_core::session::{Batch, Input, Outcome};
 use rusqlite::ErrorCode;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{Open, Replica, stamp_ms};
 use crate::node::driver::{Now, Tools};
 use crate::node::swarm::Stream;
 use crate::node::{Busy, Gate};
-use crate::store::{Applied, StoreError};
+use crate::store::{Applied, Offered, StoreError, Taken};
 
 /// How long one pass may hold the gate, the last fsync aside.
 const PASS: Duration = Duration::from_millis(5);
@@ -22,6 +24,14 @@ const PASSES_MAX: usize = 16;
 const KNOCKS: usize = 24;
 /// Between two knocks; the system makes about a tenth of a millisecond of it.
 const KNOCK_PAUSE: Duration = Duration::from_micros(40);
+/// Milliseconds of knocking in vain after which it goes on without a pause, for [`SPIN`]: a host that begins its next
+/// transaction right after each COMMIT leaves microseconds in which it is in none.
+const STARVING_MS: u64 = 500;
+/// How long that lasts; with the milliseconds until the next try it is about a seventh of a core.
+const SPIN: Duration = Duration::from_millis(5);
+/// Batches that are stored in one transaction, and their bytes: the peers of a busy host send many small ones.
+const BATCHES_MAX: usize = 64;
+const BATCHES_BYTES: usize = limit::BATCH_BYTES;
 
 /// What a pass did.
 #[derive(Default)]
@@ -30,8 +40,8 @@ struct Done {
     applied: usize,
     stored: Vec<(Stream, u64, Outcome)>,
     failure: Option<StoreError>,
-    /// Taken, and not stored for another process writes: it comes first in the next pass.
-    put_back: Option<(Stream, Batch)>,
+    /// Taken, and not stored, for another process writes or time ran out: they come first in the next pass.
+    put_back: VecDeque<(Stream, Batch)>,
 }
 
 impl Replica {
@@ -54,7 +64,8 @@ impl Replica {
         let open = self.open.as_mut()?;
         let (links, database) = (&mut self.links, &self.shared.database);
         let mut done = Done::default();
-        let entered = knock(&*self.shared.gate, &mut || {
+        let is_starving = self.trouble.busy.is_some_and(|(_, since)| since + STARVING_MS <= now.mono_ms);
+        let entered = knock(&*self.shared.gate, is_starving, &mut || {
             let end = Instant::now() + PASS;
             let cursors = std::mem::take(&mut links.cursors);
             let mut next = || links.next_batch();
@@ -82,7 +93,7 @@ impl Replica {
             self.remote_change(done.applied);
         }
         self.note_sealed(done.sealed);
-        if let Some(batch) = done.put_back {
+        for batch in done.put_back.into_iter().rev() {
             self.links.put_back(batch);
         }
         for (stream, token, outcome) in done.stored {
@@ -108,16 +119,19 @@ impl Replica {
 }
 
 /// Enters the gate at the first gap that a busy host leaves.
-fn knock(gate: &dyn Gate, work: &mut dyn FnMut()) -> Result<(), Busy> {
-    for _ in 1..KNOCKS {
+fn knock(gate: &dyn Gate, is_starving: bool, work: &mut dyn FnMut()) -> Result<(), Busy> {
+    let start = Instant::now();
+    for knocks in 1.. {
         match gate.enter(work) {
             Ok(()) => return Ok(()),
             // Another process holds the file: it does not leave gaps so short.
             Err(busy @ Busy::OtherProcess) => return Err(busy),
-            Err(_) => std::thread::sleep(KNOCK_PAUSE),
+            Err(_) if is_starving && start.elapsed() < SPIN => std::thread::yield_now(),
+            Err(_) if !is_starving && knocks < KNOCKS => std::thread::sleep(KNOCK_PAUSE),
+            Err(busy) => return Err(busy),
         }
     }
-    gate.enter(work)
+    Err(Busy::Statement)
 }
 
 fn run(
@@ -164,23 +178,24 @@ fn try_run(
         note(open, done, applied);
     }
     while !open.is_dirty && has_time() {
-        let Some((stream, batch)) = next() else { break };
-        match store(open, &batch, now, has_time) {
-            Ok((outcome, applied)) => {
-                note(open, done, applied);
-                done.stored.push((stream, batch.token, outcome));
-            }
-            Err(why) if is_busy(&why) => {
-                done.put_back = Some((stream, batch));
-                return Err(why);
-            }
-            Err(why) => {
-                done.stored.push((stream, batch.token, Outcome::Failed));
-                return Err(why);
-            }
+        let batches = together(next);
+        if batches.is_empty() {
+            break;
         }
+        store(open, batches, now, has_time, done)?;
     }
     Ok(())
+}
+
+/// The batches that are stored next, in one transaction.
+fn together(next: &mut dyn FnMut() -> Option<(Stream, Batch)>) -> VecDeque<(Stream, Batch)> {
+    let (mut batches, mut bytes) = (VecDeque::new(), 0);
+    while batches.len() < BATCHES_MAX && bytes < BATCHES_BYTES {
+        let Some((stream, batch)) = next() else { break };
+        bytes += batch.entries.iter().map(Vec::len).sum::<usize>();
+        batches.push_back((stream, batch));
+    }
+    batches
 }
 
 /// What an apply left to be done.
@@ -193,15 +208,45 @@ fn note(open: &mut Open, done: &mut Done, applied: Applied) {
 
 fn store(
     open: &mut Open,
-    batch: &Batch,
+    mut batches: VecDeque<(Stream, Batch)>,
     now: Now,
-    has_time: impl FnMut() -> bool,
-) -> Result<(Outcome, Applied), StoreError> {
-    let entries: Vec<&[u8]> = batch.entries.iter().map(Vec::as_slice).collect();
-    match open.store.receive(&entries, batch.cursor, now.wall_ms, has_time) {
-        Ok(received) => Ok((Outcome::Durable { after: received.after, last: received.last }, received.applied)),
-        Err(StoreError::Refused(refused)) => Ok((Outcome::Refused(refused), Applied::default())),
-        Err(why) => Err(why),
+    has_time: impl Fn() -> bool + Copy,
+    done: &mut Done,
+) -> Result<(), StoreError> {
+    let offered: Vec<_> =
+        batches.iter().map(|(_, b)| Offered { entries: b.entries.as_slice(), cursor: b.cursor }).collect();
+    match open.store.receive(&offered, now.wall_ms, has_time) {
+        Ok(received) => {
+            note(open, done, received.applied);
+            for outcome in received.batches {
+                let Some((stream, batch)) = batches.pop_front() else { break };
+                let outcome = match outcome {
+                    Ok(Taken { after, last, .. }) => Outcome::Durable { after, last },
+                    Err(refused) => Outcome::Refused(refused),
+                };
+                done.stored.push((stream, batch.token, outcome));
+            }
+            done.put_back.extend(batches);
+            Ok(())
+        }
+        Err(why) if is_busy(&why) => {
+            done.put_back.extend(batches);
+            Err(why)
+        }
+        // What one of them meets is no fault of the others: each for itself.
+        Err(_) if batches.len() > 1 => {
+            while let Some(batch) = batches.pop_front() {
+                if let Err(why) = store(open, VecDeque::from([batch]), now, has_time, done) {
+                    done.put_back.extend(batches);
+                    return Err(why);
+                }
+            }
+            Ok(())
+        }
+        Err(why) => {
+            done.stored.extend(batches.into_iter().map(|(stream, batch)| (stream, batch.token, Outcome::Failed)));
+            Err(why)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use p2pdb_core::chain::Refused;
+use p2pdb_core::id::Seq;
 
 fn pair() -> (Replica, Replica) {
     (Replica::new(1, SALE, &["sale"]), Replica::new(2, "", &[]))
@@ -96,8 +97,7 @@ fn an_entry_from_the_future_waits_and_its_clock_does_not_spread() {
     let ahead = 2_000_000 + p2pdb_core::limit::CLOCK_AHEAD_MS_MAX + 1;
     a.seal(ahead);
     let entries = a.entries();
-    let batch: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-    b.store.receive(&batch, None, 2_000_000, || true).unwrap();
+    b.receive(&entries, 2_000_000);
     assert_eq!(b.rows("SELECT * FROM sale"), Vec::<Vec<Sql>>::new());
     let status = b.view(|view| view.status(2_000_000)).unwrap();
     assert_eq!((status.quarantined, status.entries), (1, 2));
@@ -125,10 +125,39 @@ fn a_group_is_merged_whole_or_not_at_all() {
     assert!(entries.len() > 20);
     for (at, entry) in entries.iter().enumerate().skip(1) {
         assert_eq!(b.one("SELECT count(*) FROM sale"), Sql::Integer(0));
-        let received = b.store.receive(&[entry], None, LATE, || false).unwrap();
+        let received = b.receive(&[entry], LATE);
         assert_eq!(received.applied.entries > 0, at + 1 == entries.len());
     }
     assert_eq!(b.one("SELECT count(*) FROM sale"), Sql::Integer(30000));
+    a.equals(&b, &["sale"]);
+}
+
+#[test]
+fn of_batches_offered_together_one_that_breaks_a_rule_is_left_out_alone() {
+    let (mut a, mut b) = pair();
+    many(&mut a, 5);
+    let mut entries = a.entries();
+    let gap = entries.split_off(4);
+    let batches = [&entries[..2], &gap, &entries[1..3], &entries[3..]];
+    let offered = batches.map(|entries| Offered { entries, cursor: None });
+    let received = b.store.receive(&offered, LATE, || true).unwrap();
+    let taken = |stored, after, last| Ok(Taken { stored, after, last });
+    let gap = Err(Refused::Gap { author: a.store.identity().key.public().author(), got: Seq(5), wanted: Seq(3) });
+    assert_eq!(received.batches, [taken(2, 0, 2), gap, taken(1, 2, 3), taken(1, 3, 4)]);
+    b.take(&a);
+    a.equals(&b, &["sale"]);
+}
+
+#[test]
+fn batches_for_which_time_runs_out_are_not_touched() {
+    let (mut a, mut b) = pair();
+    many(&mut a, 3);
+    let entries = a.entries();
+    let offered: Vec<_> = entries.chunks(1).map(|entries| Offered { entries, cursor: None }).collect();
+    let received = b.store.receive(&offered, LATE, || false).unwrap();
+    assert_eq!(received.batches, [Ok(Taken { stored: 1, after: 0, last: 1 })]);
+    assert_eq!(b.status().entries, 1);
+    b.store.receive(&offered[1..], LATE, || true).unwrap();
     a.equals(&b, &["sale"]);
 }
 
@@ -143,8 +172,7 @@ fn local_changes_are_sealed_before_anything_is_merged_over_them() {
     a.seal(2000);
     b.run("UPDATE sale SET qty = 7 WHERE id = 1");
     let entries = a.entries();
-    let batch: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-    b.store.receive(&batch, None, 3000, || true).unwrap();
+    b.receive(&entries, 3000);
     assert_eq!(b.status().pending, 0);
     assert_eq!(b.rows("SELECT qty FROM sale ORDER BY id"), [[Sql::Integer(7)], [Sql::Integer(5)]]);
     a.take(&b);
@@ -163,8 +191,8 @@ fn many_local_changes_are_sealed_first_in_steps() {
     a.seal(2000);
     b.run("WITH RECURSIVE c(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM c WHERE i < 6000) INSERT INTO sale SELECT i, 'x', i FROM c");
     let entries = a.entries();
-    let received = b.store.receive(&[&entries[1]], None, 3000, || true).unwrap();
-    assert_eq!(received.stored, 1);
+    let received = b.receive(&entries[1..2], 3000);
+    assert_eq!(received.batches[0].as_ref().unwrap().stored, 1);
     assert!(received.applied.needs_seal && received.applied.entries == 0);
     let mut steps = 0;
     while b.store.seal(3000, || false).unwrap().is_partial {

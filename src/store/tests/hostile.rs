@@ -158,17 +158,16 @@ fn a_chain_that_does_not_fit_is_refused_whole() {
     rogue.clock = 0;
     let backwards = rogue.write(row);
     b.take_entries(&first);
-    let refused = b.store.receive(&[&backwards[0]], None, LATE, || true);
-    assert!(matches!(refused, Err(StoreError::Refused(Refused::Clock(..)))));
+    let refused = |b: &mut Replica, entry| b.receive(&[entry], LATE).batches.remove(0).unwrap_err();
+    assert!(matches!(refused(&mut b, &backwards[0]), Refused::Clock(..)));
     let mut other = Rogue::new();
     other.clock = 7777;
     let fork = other.write(row);
-    let refused = b.store.receive(&[&fork[0]], None, LATE, || true);
-    assert!(matches!(refused, Err(StoreError::Refused(Refused::Fork(..)))));
+    assert!(matches!(refused(&mut b, &fork[0]), Refused::Fork(..)));
     let mut stranger = Rogue::new();
     stranger.identity.secret = Secret([3; 32]);
     stranger.identity.key = AuthorKey::from_seed(&[67; 32]);
     let uninvited = stranger.write(row);
-    assert!(b.store.receive(&[&uninvited[0]], None, LATE, || true).is_err());
+    assert!(matches!(refused(&mut b, &uninvited[0]), Refused::Entry(..)));
     assert_eq!(b.status().entries, 2);
 }
