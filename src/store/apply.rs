@@ -35,7 +35,8 @@ pub struct Applied {
     pub entries: usize,
     /// Time ran out: there is more that could be merged now.
     pub is_partial: bool,
-    /// Many changes of the user wait to be sealed: nothing is merged before [`Store::seal`] is done with them.
+    /// Changes of the user wait to be sealed, too many to do it on the way: what is about the same rows is not merged before
+    /// [`Store::seal`] is done with them.
     pub needs_seal: bool,
 }
 
@@ -54,8 +55,7 @@ impl Store {
         if pending > MARKERS_INLINE_MAX {
             return Ok(Applied { needs_seal: true, ..Applied::default() });
         }
-        self.refresh_tables()?;
-        if pending > 0 || self.is_group_open()? {
+        if self.has_to_seal()? {
             self.seal_in(now_ms, &mut || true)?;
         }
         self.apply_known_tables()?;
@@ -74,6 +74,8 @@ impl Store {
             }
         }
         self.retry_stuck(applied.entries > 0)?;
+        // A table of the user's was taken for one that a peer announced: its rows come first.
+        applied.needs_seal = self.tables.iter().any(|t| t.is_new);
         Ok(applied)
     }
 

@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// Is there a marker, a table to announce, or a group to close? Needs no write lock.
-    fn has_to_seal(&mut self) -> Result<bool, StoreError> {
+    pub(super) fn has_to_seal(&mut self) -> Result<bool, StoreError> {
         self.refresh_tables()?;
         Ok(self.has_markers()? || self.tables.iter().any(|t| t.is_new) || self.is_group_open()?)
     }

@@ -104,6 +104,11 @@ impl Tables {
         self.by_id.get(id).and_then(|t| self.all.get(t))
     }
 
+    /// A table that operations of peers can be put to: where its own rows are in the log.
+    pub(crate) fn ready(&self, id: &TableId) -> Option<&Tracked> {
+        self.by_id(id).filter(|t| !t.is_new)
+    }
+
     pub(crate) fn by_name(&self, name: &str) -> Option<&Tracked> {
         self.all.values().find(|t| t.name.eq_ignore_ascii_case(name))
     }

@@ -26,9 +26,18 @@ pub(super) fn seal(call: &Call<'_>) -> Outcome {
 pub(super) fn sync(call: &Call<'_>) -> Outcome {
     seal(call)?;
     with_store(call, |store, now_ms| {
-        let mut applied = store.drain(now_ms, || true)?.applied.entries;
-        applied += store.apply(now_ms, || true)?.entries;
-        Ok(Value::Text(format!("sealed; {applied} entries merged")))
+        let mut applied = store.drain(now_ms, || true)?.applied;
+        let mut entries = applied.entries;
+        loop {
+            if applied.needs_seal {
+                while store.seal(now_ms, || true)?.is_partial {}
+            }
+            applied = store.apply(now_ms, || true)?;
+            entries += applied.entries;
+            if !applied.needs_seal {
+                return Ok(Value::Text(format!("sealed; {entries} entries merged")));
+            }
+        }
     })
 }
 
@@ -55,6 +64,7 @@ struct Settings {
     foreign_keys: bool,
     recursive_triggers: bool,
     synchronous: i64,
+    cache_size: i64,
 }
 
 impl Settings {
@@ -65,14 +75,15 @@ impl Settings {
             foreign_keys: pragma("foreign_keys")? != 0,
             recursive_triggers: pragma("recursive_triggers")? != 0,
             synchronous: pragma("synchronous")?,
+            cache_size: pragma("cache_size")?,
         })
     }
 
     fn restore(&self, conn: &Connection) -> rusqlite::Result<()> {
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, self.triggers)?;
-        let Self { foreign_keys, recursive_triggers, synchronous, .. } = self;
+        let Self { foreign_keys, recursive_triggers, synchronous, cache_size, .. } = self;
         conn.execute_batch(&format!(
-            "PRAGMA foreign_keys={foreign_keys}; PRAGMA recursive_triggers={recursive_triggers}; PRAGMA synchronous={synchronous}"
+            "PRAGMA foreign_keys={foreign_keys}; PRAGMA recursive_triggers={recursive_triggers}; PRAGMA synchronous={synchronous}; PRAGMA cache_size={cache_size}"
         ))
     }
 }

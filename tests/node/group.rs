@@ -60,6 +60,48 @@ fn a_table_of_the_same_name_that_holds_rows_waits_for_a_word() {
 }
 
 #[test]
+fn rows_of_a_table_that_was_tracked_by_nobody_are_merged_if_told_so_at_once() {
+    let world = World::new();
+    let a = founder(&world);
+    let b = world.open("b");
+    b.execute_batch(SALE).unwrap();
+    b.execute_batch("INSERT INTO sale(item) VALUES('milk')").unwrap();
+    let ticket = one(&a, "SELECT p2p_invite()");
+    one(&b, &format!("SELECT p2p_join('{ticket}', '{{\"existing\":\"merge\"}}')"));
+    for conn in [&a, &b] {
+        until(conn, ITEMS, "milk,tea");
+    }
+    until(&b, "SELECT state || pending FROM p2p_status", "level0");
+    // Each till had a sale with id 1: they are two rows, and each has the same id everywhere.
+    let rows = "SELECT group_concat(id || item) FROM (SELECT * FROM sale ORDER BY item)";
+    until(&a, "SELECT count(DISTINCT id) FROM sale", "2");
+    until(&b, rows, &one(&a, rows));
+}
+
+#[test]
+fn rows_that_name_the_same_things_as_the_group_s_are_the_same_rows() {
+    let world = World::new();
+    let price = "CREATE TABLE price(item TEXT PRIMARY KEY NOT NULL, cent INTEGER)";
+    let a = world.tracked("a", price);
+    a.execute_batch("INSERT INTO price VALUES('tea', 300), ('milk', 100)").unwrap();
+    one(&a, "SELECT p2p_seal()");
+    let b = world.open("b");
+    b.execute_batch(price).unwrap();
+    b.execute_batch("INSERT INTO price VALUES('tea', 350), ('bread', 200)").unwrap();
+    let ticket = one(&a, "SELECT p2p_invite()");
+    one(&b, &format!("SELECT p2p_join('{ticket}', '{{\"existing\":\"merge\"}}')"));
+    for conn in [&a, &b] {
+        until(
+            conn,
+            "SELECT group_concat(item || cent) FROM (SELECT * FROM price ORDER BY item)",
+            "bread200,milk100,tea350",
+        );
+        until(conn, "SELECT count(*) FROM p2p_conflicts", "1");
+        assert_eq!(one(conn, "SELECT p2p_verify()"), "ok");
+    }
+}
+
+#[test]
 fn an_empty_table_of_the_same_name_is_taken() {
     let world = World::new();
     let a = founder(&world);

@@ -41,6 +41,29 @@ fn databases_in_memory_exchange_entries_by_hand() {
 }
 
 #[test]
+fn rows_that_were_here_are_merged_with_the_group_s_in_one_sync() {
+    let (a, b) = (open(), open());
+    for (conn, item) in [(&a, "tea"), (&b, "milk")] {
+        conn.execute_batch("CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT)").unwrap();
+        let rows = "WITH c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 500) INSERT INTO sale(item) SELECT ?1 FROM c";
+        conn.execute(rows, [item]).unwrap();
+    }
+    one(&a, "SELECT p2p_track('*')");
+    one(&a, "SELECT p2p_sync()");
+    let ticket = one(&a, "SELECT p2p_invite()");
+    one(&b, &format!("SELECT p2p_join('{ticket}', '{{\"existing\":\"merge\"}}')"));
+    carry(&a, &b);
+    one(&b, "SELECT p2p_sync()");
+    let counts = "SELECT group_concat(n) FROM (SELECT count(*) AS n FROM sale GROUP BY item)";
+    assert_eq!(one(&b, counts), "500,500");
+    carry(&b, &a);
+    one(&a, "SELECT p2p_sync()");
+    assert_eq!(one(&a, counts), "500,500");
+    let digest = "SELECT digest FROM p2p_status";
+    assert_eq!(one(&a, digest), one(&b, digest));
+}
+
+#[test]
 fn the_host_s_settings_are_as_they_were_after_a_sync() {
     let a = open();
     a.execute_batch("CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT); PRAGMA foreign_keys = ON").unwrap();
@@ -48,11 +71,13 @@ fn the_host_s_settings_are_as_they_were_after_a_sync() {
         "CREATE TABLE seen(n); CREATE TRIGGER see AFTER INSERT ON sale BEGIN INSERT INTO seen VALUES(1); END",
     )
     .unwrap();
+    a.execute_batch("PRAGMA cache_size = 777").unwrap();
     one(&a, "SELECT p2p_track('sale')");
     one(&a, "SELECT p2p_sync()");
     a.execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
     assert_eq!(one(&a, "SELECT count(*) FROM seen"), "1");
     assert_eq!(one(&a, "PRAGMA foreign_keys"), "1");
+    assert_eq!(one(&a, "PRAGMA cache_size"), "777");
     assert_eq!(one(&a, "SELECT pending FROM p2p_status"), "1");
 }
 

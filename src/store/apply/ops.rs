@@ -95,7 +95,7 @@ impl Store {
         parts: &mut Parts,
     ) -> Result<(), StoreError> {
         let Self { conn, tables, authors, hasher, digest, flags, .. } = self;
-        let Some(table) = tables.by_id(&section.table) else {
+        let Some(table) = tables.ready(&section.table) else {
             return withhold(conn, &section.table, authors.number_of(&context.author), &context);
         };
         // A column that is named twice counts once.
@@ -153,7 +153,7 @@ fn join(cell: &Cell<'_>, parts: &Parts) -> Result<Value, Malformed> {
     }
 }
 
-/// Operations on a table that can't be built here wait in the log, and are merged when it is.
+/// Operations on a table that can't be built here, or whose rows are not sealed yet, wait in the log and are merged later.
 fn withhold(conn: &Connection, table: &TableId, author: i64, context: &Context<'_>) -> Result<(), StoreError> {
     let sql = "INSERT OR IGNORE INTO _p2p_withheld(table_id, clock, author, seq) VALUES(?1, ?2, ?3, ?4)";
     let params = params![table.0, context.clock.0 as i64, author, context.seq.0 as i64];

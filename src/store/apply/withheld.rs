@@ -22,7 +22,7 @@ impl Store {
             ids.collect::<rusqlite::Result<_>>()?
         };
         for id in waiting {
-            if self.tables.by_id(&id).is_some() {
+            if self.tables.ready(&id).is_some() {
                 self.apply_withheld(&id)?;
             }
         }
@@ -36,7 +36,7 @@ impl Store {
     pub fn has_table_come(&self) -> Result<bool, StoreError> {
         // Mostly nothing waits, and the list of tables is not looked at.
         let sql = "SELECT EXISTS(SELECT 1 FROM _p2p_withheld) AND EXISTS(
-            SELECT 1 FROM _p2p_table a WHERE a.state IN (0, 1)
+            SELECT 1 FROM _p2p_table a WHERE a.state = 1
             AND EXISTS(SELECT 1 FROM _p2p_withheld w WHERE w.table_id = a.id))";
         Ok(self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }

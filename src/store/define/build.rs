@@ -78,7 +78,9 @@ fn place(conn: &Connection, id: TableId, columns: &[ColumnId], bytes: &[u8]) -> 
     }
     match attempt(conn, id, columns, bytes) {
         Ok((definition, names)) => atomically(conn, || {
-            let t = list_as(conn, id, &definition.name, columns, &names, bytes, State::Tracked, "")?;
+            // Rows that it has are sealed first, as those of any table that is new here.
+            let state = if existing::has_rows(conn, &definition.name)? { State::New } else { State::Tracked };
+            let t = list_as(conn, id, &definition.name, columns, &names, bytes, state, "")?;
             arm(conn, t, &definition)
         }),
         Err(Reason::Store(e)) => Err(e),

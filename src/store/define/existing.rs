@@ -47,6 +47,6 @@ pub fn any_rows(conn: &Connection, tables: &[String]) -> Result<bool, StoreError
     Ok(false)
 }
 
-fn has_rows(conn: &Connection, table: &str) -> rusqlite::Result<bool> {
+pub(super) fn has_rows(conn: &Connection, table: &str) -> rusqlite::Result<bool> {
     conn.query_row(&format!("SELECT EXISTS(SELECT 1 FROM main.{})", Quoted(table)), [], |row| row.get(0))
 }
