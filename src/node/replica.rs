@@ -100,6 +100,8 @@ struct Trouble {
     /// When the gate is tried next.
     gate_ms: u64,
     gate_tries: u32,
+    /// When it was last knocked without pauses.
+    spun_ms: u64,
 }
 
 impl Replica {
@@ -151,6 +153,7 @@ impl Replica {
             self.look(tools.now);
             self.work(tools);
             self.stream(tools);
+            self.sync(tools);
             self.dial(tools);
         }
         // Before the answers: who was answered may look at once, and must see what the answer says.
@@ -329,6 +332,9 @@ impl Replica {
             }
             // A host that locks the file for itself: the next look may be luckier.
             Err(why) => tracing::debug!(%why, "data_version can't be read"),
+        }
+        if std::mem::take(&mut self.links.must_seal) {
+            (open.is_dirty, self.trouble.gate_ms) = (true, 0);
         }
         match open.store.quarantined_until() {
             Ok(until) => open.must_apply |= until.is_some_and(|until| until <= now.wall_ms),

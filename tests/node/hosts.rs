@@ -69,6 +69,34 @@ fn what_waits_for_the_node_is_refused_inside_a_transaction() {
 }
 
 #[test]
+fn p2p_sync_brings_what_a_peer_committed_just_before() {
+    let world = World::new();
+    let a = world.tracked("a", SALE);
+    let b = world.joined("b", &a);
+    until(&b, "SELECT count(*) FROM p2p_tables WHERE name = 'sale'", "1");
+    for n in 1..=50 {
+        a.execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
+        assert_eq!(one(&b, "SELECT p2p_sync(30000)"), "level with 1 peer");
+        assert_eq!(one(&b, "SELECT count(*) FROM sale"), n.to_string());
+    }
+}
+
+#[test]
+fn p2p_sync_says_that_an_open_transaction_of_a_peer_holds_something_back() {
+    let world = World::new();
+    let a = world.tracked("a", SALE);
+    let b = world.joined("b", &a);
+    until(&b, "SELECT count(*) FROM p2p_tables WHERE name = 'sale'", "1");
+    a.execute_batch("BEGIN; SELECT count(*) FROM sale").unwrap();
+    world.plain("a").execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
+    let wanted = "level with 1 peer; 1 of them may have committed more, and a transaction that is open there keeps it";
+    assert_eq!(one(&b, "SELECT p2p_sync(30000)"), wanted);
+    a.execute_batch("COMMIT").unwrap();
+    assert_eq!(one(&b, "SELECT p2p_sync(30000)"), "level with 1 peer");
+    assert_eq!(one(&b, "SELECT item FROM sale"), "tea");
+}
+
+#[test]
 fn p2p_wait_ends_when_a_peer_s_change_is_merged() {
     let world = World::new();
     let a = world.tracked("a", SALE);

@@ -28,6 +28,7 @@ const ACK: u8 = 0x06;
 const HAVE: u8 = 0x07;
 const PEERS: u8 = 0x0a;
 const DIGEST: u8 = 0x0b;
+const SYNC: u8 = 0x0c;
 const BYE: u8 = 0x0e;
 const ERR: u8 = 0x0f;
 /// Types from here on are skipped where they are not known.
@@ -52,6 +53,8 @@ pub enum Message<'a> {
     Peers(Vec<String>),
     /// What I hold, in a few hashes.
     Digest(Summary),
+    /// Seal and send what is committed, and say when.
+    Sync(Sync),
     /// I leave.
     Bye(Bye),
     /// You broke a rule, or I failed.
@@ -77,6 +80,23 @@ pub struct Ack {
     pub batches: u64,
     /// As [`Entries::cursor`]: everything up to this number of my arrival order is with you.
     pub cursor: u64,
+}
+
+/// Wants to have, or has, all that was committed at a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Seal what is committed and send it; then answer. A later question takes the place of one that has no answer yet.
+    Question {
+        /// Counts the sender's questions of this session, from 1.
+        number: u64,
+    },
+    /// All that was committed when that question was taken up has been sent.
+    Answer {
+        /// The question's.
+        number: u64,
+        /// Or not: something may be committed that can't be sealed at the moment.
+        is_held_back: bool,
+    },
 }
 
 /// A peer leaves.
@@ -138,6 +158,9 @@ impl ErrorCode {
 
 const HAS_MORE: u8 = 1;
 
+const IS_ANSWER: u8 = 1;
+const IS_HELD_BACK: u8 = 2;
+
 impl<'a> Message<'a> {
     /// Reads a frame; none if it is of a later version's type, to be skipped.
     ///
@@ -159,6 +182,7 @@ impl<'a> Message<'a> {
             HAVE => Self::Have(state::read_tips(&mut r, limit::FRONTIER_INLINE_MAX)?),
             PEERS => Self::Peers(read_addresses(&mut r)?),
             DIGEST => Self::Digest(Summary::read(&mut r)?),
+            SYNC => Self::Sync(read_sync(&mut r)?),
             BYE => Self::Bye(Bye { pause_ms: r.uvarint("pause")? }),
             ERR => Self::Err(read_error(&mut r)?),
             got if got < SKIPPED_FROM => return Err(Malformed::Unknown { what: "frame type", got: got.into() }),
@@ -200,6 +224,7 @@ impl<'a> Message<'a> {
                 out.u8(DIGEST);
                 summary.write(&mut out);
             }
+            Self::Sync(sync) => write_sync(*sync, &mut out),
             Self::Bye(bye) => {
                 out.u8(BYE);
                 out.uvarint(bye.pause_ms);
@@ -252,6 +277,28 @@ fn read_entries<'a>(r: &mut Reader<'a>) -> Result<Entries<'a>, Malformed> {
         entries.push(r.bytes("entry length", limit::ENTRY_BYTES_MAX)?);
     }
     Ok(Entries { cursor, has_more: flags & HAS_MORE != 0, entries })
+}
+
+fn write_sync(sync: Sync, out: &mut Vec<u8>) {
+    out.u8(SYNC);
+    let (flags, number) = match sync {
+        Sync::Question { number } => (0, number),
+        Sync::Answer { number, is_held_back: false } => (IS_ANSWER, number),
+        Sync::Answer { number, is_held_back: true } => (IS_ANSWER | IS_HELD_BACK, number),
+    };
+    out.u8(flags);
+    out.uvarint(number);
+}
+
+fn read_sync(r: &mut Reader<'_>) -> Result<Sync, Malformed> {
+    let flags = r.u8("flags")?;
+    let number = r.uvarint("question number")?;
+    match flags {
+        0 => Ok(Sync::Question { number }),
+        IS_ANSWER => Ok(Sync::Answer { number, is_held_back: false }),
+        flags if flags == IS_ANSWER | IS_HELD_BACK => Ok(Sync::Answer { number, is_held_back: true }),
+        got => Err(Malformed::Unknown { what: "SYNC flags", got: got.into() }),
+    }
 }
 
 /// An arrival number: a database keeps it in a signed integer.

@@ -9,7 +9,7 @@
 //!   HELLO (tag, proof)  ─────────►            nothing is sent or believed before the proof
 //!             ◄─────────  HELLO (proof) STATE
 //!   STATE [ENTRIES …]   ─────────►
-//!             ◄─────────  [ENTRIES …]         then both ways: ENTRIES, ACK, DIGEST
+//!             ◄─────────  [ENTRIES …]         then both ways: ENTRIES, ACK, DIGEST, SYNC
 //! ```
 //!
 //! It does not know sockets, clocks or SQL: frames, the time and a [`Log`] are handed in, what is to be done comes out.
@@ -67,6 +67,7 @@ mod exchange;
 mod outgoing;
 mod peer;
 mod reason;
+mod sync;
 
 pub use crate::message::find_group;
 pub use reason::Reason;
@@ -74,6 +75,7 @@ pub use reason::Reason;
 use outgoing::Outgoing;
 use peer::Peer;
 use std::collections::VecDeque;
+use sync::Syncs;
 
 /// What a session must be told at its start.
 #[derive(Clone, Debug)]
@@ -119,6 +121,13 @@ pub enum Input<'a> {
     Tick,
     /// Addresses of members, to be told to the peer.
     Addresses(&'a [String]),
+    /// Ask the peer for all that is committed there: see [`Status::is_answered`].
+    Ask,
+    /// Answers [`Output::Seal`]: what was committed then is sealed and in the log.
+    Sealed {
+        /// Or not: something may be committed that can't be sealed at the moment.
+        is_held_back: bool,
+    },
     /// Say goodbye: we leave, and come back in so many milliseconds at the earliest.
     Leave {
         /// Milliseconds.
@@ -160,6 +169,8 @@ pub enum Output {
     Diverged,
     /// Addresses of other members, as the peer says.
     Peers(Vec<String>),
+    /// The peer asks for all that is committed here: seal it, then say [`Input::Sealed`].
+    Seal,
     /// The session is over: close its stream once what was sent before is written.
     Close {
         /// Why.
@@ -193,6 +204,11 @@ pub struct Status {
     pub behind: u64,
     /// Entries that we hold and the peer doesn't, as far as is known.
     pub ahead: u64,
+    /// Is all here, stored or on its way into the store, that was committed at the peer when it was last asked (see
+    /// [`Input::Ask`])? True as well where it was never asked.
+    pub is_answered: bool,
+    /// Did its last answer say that something may be committed there that can't be sealed at the moment?
+    pub is_held_back: bool,
     /// The outcome of the last comparison of digests at equal frontiers.
     pub digest_equal: Option<bool>,
     /// When the last frame came, in the milliseconds handed in.
@@ -255,6 +271,7 @@ pub struct Session {
     /// When we, and the peer, last sent STATE a second time.
     reopened_ms: Option<u64>,
     peer_reopened_ms: Option<u64>,
+    syncs: Syncs,
 }
 
 type Outputs<E> = Result<Vec<Output>, E>;
@@ -280,6 +297,7 @@ impl Session {
             told: None,
             reopened_ms: None,
             peer_reopened_ms: None,
+            syncs: Syncs::default(),
             config,
         };
         session.schedule_digest(now_ms);
@@ -315,6 +333,14 @@ impl Session {
                 }
                 None
             }
+            Input::Ask => {
+                self.syncs.ask();
+                None
+            }
+            Input::Sealed { is_held_back } => {
+                self.on_sealed(is_held_back, log)?;
+                None
+            }
             Input::Leave { pause_ms } => {
                 if self.is_established() {
                     self.send(&Message::Bye(Bye { pause_ms }), &mut out);
@@ -341,6 +367,8 @@ impl Session {
             is_level: self.is_level,
             behind,
             ahead,
+            is_answered: self.syncs.is_answered(),
+            is_held_back: self.syncs.is_held_back(),
             digest_equal: self.digest_equal,
             last_heard_ms: self.last_heard_ms,
             unacknowledged_bytes: self.outgoing.unacked_bytes,
@@ -389,6 +417,7 @@ impl Session {
             Message::Entries(entries) => Ok(self.on_entries(&entries, out)),
             Message::Ack(ack) => Ok(self.on_ack(ack)),
             Message::Digest(summary) => self.on_digest(summary, now_ms, log, out),
+            Message::Sync(sync) => Ok(self.on_sync(sync, out)),
         }
     }
 
@@ -442,6 +471,7 @@ impl Session {
             return Ok(());
         }
         self.pump(log, out)?;
+        self.sync(out);
         let was_level = std::mem::replace(&mut self.is_level, false);
         if !self.is_quiet() {
             return Ok(());

@@ -2,6 +2,7 @@
 
 use crate::database::Identity;
 use crate::random::Random;
+use p2pdb_core::id::{AuthorId, Seq};
 use p2pdb_core::session::{Config, Output, Session};
 use std::collections::VecDeque;
 
@@ -16,6 +17,8 @@ pub struct Side {
     pub incoming: VecDeque<Vec<u8>>,
     /// When the last of them arrives.
     pub last_ms: u64,
+    /// What it was promised to have once its question is answered: the ends of all chains at the other end when that sealed.
+    pub promised: Option<Vec<(AuthorId, Seq)>>,
 }
 
 /// A connection between two replicas: the dialer's end, the listener's.
@@ -69,7 +72,7 @@ pub fn dial(
     };
     let (first, to_listener) = open(true, identities[0]);
     let (second, to_dialer) = open(false, identities[1]);
-    let side = |node, session| Side { node, session, incoming: VecDeque::new(), last_ms: now_ms };
+    let side = |node, session| Side { node, session, incoming: VecDeque::new(), last_ms: now_ms, promised: None };
     let sides = [side(nodes[0], first), side(nodes[1], second)];
     let delay_ms = 1 + random.below(80);
     (Conn { sides, pair, is_alive: true, delay_ms }, [to_listener, to_dialer])

@@ -79,6 +79,7 @@ enum Event {
     Tick,
     Dial(usize),
     Again(usize),
+    Ask(usize),
     Drop(usize),
     Cut(usize, bool),
     Crash(usize),
@@ -183,6 +184,10 @@ impl World {
             let at = self.random.below(STORM_MS);
             self.after(at, Event::Again(pair));
         }
+        for _ in 0..self.random.below(6) {
+            let at = self.random.below(STORM_MS);
+            self.after(at, Event::Ask(pair));
+        }
     }
 
     fn calm(&mut self) -> Step {
@@ -274,6 +279,7 @@ impl World {
             Event::Tick => self.tick(),
             Event::Dial(pair) => self.dial(pair, false),
             Event::Again(pair) => self.dial(pair, true),
+            Event::Ask(pair) => self.ask(pair),
             Event::Drop(pair) => {
                 self.drop_line(pair);
                 Ok(())
@@ -314,6 +320,11 @@ impl World {
             let busy_ms = if self.random.percent(20) { 4_000 } else { 150 };
             let seal_ms = 1 + self.random.below(busy_ms);
             self.after(seal_ms, Event::Seal(n, start));
+            // Now and then the machine stops while that is not durable yet.
+            if self.random.below(150) == 0 {
+                let crash_ms = self.random.below(seal_ms);
+                self.after(crash_ms, Event::Crash(n));
+            }
         }
         // Bursts, then breaks.
         let pause = if self.random.percent(70) { self.random.below(400) } else { self.random.below(6_000) };
@@ -464,6 +475,39 @@ impl World {
 
     // ---- sessions
 
+    /// One end of a line asks for all that is committed at the other.
+    fn ask(&mut self, pair: usize) -> Step {
+        let side = self.random.below(2) as usize;
+        match self.conns.iter().position(|c| c.is_alive && c.pair == pair) {
+            Some(conn) => self.input(conn, side, Input::Ask),
+            None => Ok(()),
+        }
+    }
+
+    /// The other end asks. Everything that is in the log now is promised to it.
+    fn asked(&mut self, conn: usize, side: usize) -> Step {
+        let node = self.conns[conn].sides[side].node;
+        self.seal(node)?;
+        let promised = self.nodes[node].db.log.frontier().iter().map(|h| (h.author, h.seq)).collect();
+        self.conns[conn].sides[1 - side].promised = Some(promised);
+        self.input(conn, side, Input::Sealed { is_held_back: false })
+    }
+
+    /// Once its question is answered, and what came with the answer is stored, a side holds what it was promised.
+    fn check_promise(&mut self, conn: usize, side: usize) -> Step {
+        let end = &self.conns[conn].sides[side];
+        let status = self.status(end);
+        if end.promised.is_none() || !status.is_answered || status.unstored_bytes > 0 {
+            return Ok(());
+        }
+        let held: BTreeMap<_, _> = self.nodes[end.node].db.log.frontier().iter().map(|h| (h.author, h.seq)).collect();
+        let promised = self.conns[conn].sides[side].promised.take().unwrap_or_default();
+        match promised.iter().find(|(author, seq)| held.get(author) < Some(seq)) {
+            Some((author, seq)) => Err(format!("an answer promised entry {seq} of {author}, and it is not here")),
+            None => Ok(()),
+        }
+    }
+
     fn input(&mut self, conn: usize, side: usize, input: Input<'_>) -> Step {
         let line = &mut self.conns[conn];
         if !line.is_alive {
@@ -474,7 +518,8 @@ impl World {
             Ok(outputs) => outputs,
             Err(never) => match never {},
         };
-        self.outputs(conn, side, outputs)
+        self.outputs(conn, side, outputs)?;
+        self.check_promise(conn, side)
     }
 
     fn outputs(&mut self, conn: usize, side: usize, outputs: Vec<Output>) -> Step {
@@ -502,6 +547,7 @@ impl World {
                     return Err(format!("replicas {node} and {other} hold the same entries and their digests differ"));
                 }
                 Output::Close { reason, .. } => self.closed(conn, node, &reason)?,
+                Output::Seal => self.asked(conn, side)?,
                 Output::Established | Output::Level | Output::Peers(_) => {}
             }
         }

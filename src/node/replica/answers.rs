@@ -59,7 +59,10 @@ impl Replica {
                         asked.answer(Err(format!("{max} addresses are dialed already, the most that are")));
                     }
                 }
-                Ask::Sync { .. } => self.links.dialer.hurry_all(now),
+                Ask::Sync { .. } => {
+                    self.links.dialer.hurry_all(now);
+                    self.links.ask_all();
+                }
                 Ask::Close => {
                     self.close(tools);
                     self.left_at = Some(self.shared.attachments.load(Ordering::Relaxed));
@@ -171,22 +174,30 @@ impl Replica {
         if self.links.has_batches() || self.links.is_proving() || self.links.dialer.is_trying() {
             return None;
         }
-        let open = self.open.as_ref()?;
-        let mut peers = 0;
+        let open = self.open.as_ref().filter(|o| !o.must_apply)?;
+        let (mut peers, mut holding_back) = (0, 0);
         for link in self.links.iter() {
             let status = link.session.status(&open.store).ok()?;
             if !status.is_level || status.unacknowledged_bytes > 0 || status.ahead > 0 || status.behind > 0 {
                 return None;
             }
+            if !status.is_answered {
+                return None;
+            }
             peers += 1;
+            holding_back += usize::from(status.is_held_back);
         }
-        Some(Ok(match peers {
+        let level = match peers {
             0 => format!(
                 "offline: sealed; no peer was reached{}",
                 tools.swarm.last_error().map(|e| format!(" ({e})")).unwrap_or_default()
             ),
             1 => "level with 1 peer".into(),
             n => format!("level with {n} peers"),
+        };
+        Some(Ok(match holding_back {
+            0 => level,
+            n => format!("{level}; {n} of them may have committed more, and a transaction that is open there keeps it"),
         }))
     }
 

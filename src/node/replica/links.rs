@@ -25,6 +25,10 @@ pub(super) struct Link {
     pub(super) last_heard_wall_ms: Option<u64>,
     is_diverged: bool,
     was_established: bool,
+    /// The last of the questions in [`Links::questions`] that the peer was asked.
+    asked: u64,
+    /// Does the peer wait for what is committed here to be sealed?
+    is_waited_for: bool,
 }
 
 /// All of them.
@@ -36,6 +40,10 @@ pub(super) struct Links {
     next_tick_ms: u64,
     /// Why the last session ended, where that was not somebody's leaving.
     pub(super) last_error: Option<String>,
+    /// A peer asks for what is committed here: it may not be noticed yet.
+    pub(super) must_seal: bool,
+    /// How often all peers were to be asked for what is committed there.
+    questions: u64,
     /// How far of a peer's arrival order is here, for the replica to keep at its next write.
     pub(super) cursors: Vec<(Life, u64)>,
 }
@@ -91,6 +99,8 @@ impl Links {
             last_heard_wall_ms,
             is_diverged: false,
             was_established: false,
+            asked: 0,
+            is_waited_for: false,
         };
         self.links.insert(stream, link);
         self.perform(stream, outputs, open, tools);
@@ -136,6 +146,35 @@ impl Links {
         self.all(Input::Tick, open, tools);
     }
 
+    /// All peers are to be asked for what is committed there, those that are only now being reached too.
+    pub(super) fn ask_all(&mut self) {
+        self.questions += 1;
+    }
+
+    /// Asks those that were not asked yet.
+    pub(super) fn ask(&mut self, open: Option<&Open>, tools: &mut Tools<'_>) {
+        let questions = self.questions;
+        let left = self.links.values_mut().filter(|l| l.was_established && l.asked < questions);
+        let streams: Vec<_> = left.map(|l| (l.asked = questions, l.opened.stream).1).collect();
+        for stream in streams {
+            self.one(stream, Input::Ask, open, tools);
+        }
+    }
+
+    /// Does a peer wait for what is committed here to be sealed?
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.links.values().any(|l| l.is_waited_for)
+    }
+
+    /// Tells the peers that waited.
+    pub(super) fn sealed(&mut self, is_held_back: bool, open: Option<&Open>, tools: &mut Tools<'_>) {
+        let waiting = self.links.values_mut().filter(|l| l.is_waited_for);
+        let streams: Vec<_> = waiting.map(|l| (l.is_waited_for = false, l.opened.stream).1).collect();
+        for stream in streams {
+            self.one(stream, Input::Sealed { is_held_back }, open, tools);
+        }
+    }
+
     /// The network has room again.
     pub(super) fn writable(&mut self, stream: Stream, open: Option<&Open>, tools: &mut Tools<'_>) {
         if let Some(open) = open {
@@ -156,6 +195,7 @@ impl Links {
                 Output::Remember(life, n) => self.cursors.push((life, n)),
                 Output::Established => self.established(stream, open, tools),
                 Output::Level => {}
+                Output::Seal => (link.is_waited_for, self.must_seal) = (true, true),
                 Output::Diverged => {
                     link.is_diverged = true;
                     tracing::error!(

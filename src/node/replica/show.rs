@@ -72,7 +72,8 @@ impl Replica {
             1 => "1 peer".to_owned(),
             n => format!("{n} peers"),
         };
-        if behind == 0 && ahead == 0 && !self.links.has_batches() && self.open.as_ref().is_some_and(|o| !o.is_dirty) {
+        let is_done = self.open.as_ref().is_some_and(|o| !o.is_dirty && !o.must_apply);
+        if behind == 0 && ahead == 0 && !self.links.has_batches() && is_done {
             return (State::Level, format!("level with {peers}"));
         }
         (State::Syncing, format!("{peers} connected; {behind} entries to come, {ahead} to go"))

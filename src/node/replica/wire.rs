@@ -13,6 +13,8 @@ use crate::node::{Shared, config};
 
 /// Milliseconds between two looks for other processes of this host.
 const HOST_MS: u64 = 1_000;
+/// Milliseconds for which a peer that asks for what is committed here waits, while a host keeps it from being sealed.
+const HELD_BACK_MS: u64 = 200;
 
 impl Replica {
     pub(in crate::node) fn is_of(&self, shared: &Arc<Shared>) -> bool {
@@ -87,6 +89,17 @@ impl Replica {
             }
         }
         self.links.tick(self.open.as_ref(), tools);
+    }
+
+    /// Asks the peers for what is committed there, and answers theirs.
+    pub(super) fn sync(&mut self, tools: &mut Tools<'_>) {
+        self.links.ask(self.open.as_ref(), tools);
+        let Some(open) = self.open.as_ref().filter(|_| self.links.is_waited_for()) else { return };
+        let is_kept = self.trouble.busy.is_some_and(|(_, since)| since + HELD_BACK_MS <= tools.now.mono_ms);
+        let is_held_back = open.is_dirty;
+        if !is_held_back || is_kept || self.trouble.last_error.is_some() {
+            self.links.sealed(is_held_back, self.open.as_ref(), tools);
+        }
     }
 
     pub(super) fn dial(&mut self, tools: &mut Tools<'_>) {

@@ -9,7 +9,7 @@ use rusqlite::ErrorCode;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Open, Replica, stamp_ms};
+use super::{Open, Replica, Trouble, stamp_ms};
 use crate::node::driver::{Now, Tools};
 use crate::node::swarm::Stream;
 use crate::node::{Busy, Gate};
@@ -24,10 +24,10 @@ const PASSES_MAX: usize = 16;
 const KNOCKS: usize = 24;
 /// Between two knocks; the system makes about a tenth of a millisecond of it.
 const KNOCK_PAUSE: Duration = Duration::from_micros(40);
-/// Milliseconds of knocking in vain after which it goes on without a pause, for [`SPIN`]: a host that begins its next
-/// transaction right after each COMMIT leaves microseconds in which it is in none.
-const STARVING_MS: u64 = 500;
-/// How long that lasts; with the milliseconds until the next try it is about a seventh of a core.
+/// Milliseconds of knocking in vain after which a round of it has no pauses: a host that begins its next transaction
+/// right after each COMMIT leaves microseconds in which it is in none.
+const STARVING_MS: u64 = 50;
+/// How long such a round lasts. They come ever more seldom (see [`Trouble::may_spin`]): a transaction that is just long must not cost a core.
 const SPIN: Duration = Duration::from_millis(5);
 /// Batches that are stored in one transaction, and their bytes: the peers of a busy host send many small ones.
 const BATCHES_MAX: usize = 64;
@@ -42,6 +42,19 @@ struct Done {
     failure: Option<StoreError>,
     /// Taken, and not stored, for another process writes or time ran out: they come first in the next pass.
     put_back: VecDeque<(Stream, Batch)>,
+}
+
+impl Trouble {
+    /// Is a round of knocks without pauses due? Each starts a quarter later, counted from when it began to be in vain.
+    fn may_spin(&mut self, now_ms: u64) -> bool {
+        let Some((_, since)) = self.busy else { return false };
+        let waited_ms = now_ms - since;
+        let is_due = waited_ms >= STARVING_MS && self.spun_ms.max(since) + waited_ms / 4 <= now_ms;
+        if is_due {
+            self.spun_ms = now_ms;
+        }
+        is_due
+    }
 }
 
 impl Replica {
@@ -64,8 +77,8 @@ impl Replica {
         let open = self.open.as_mut()?;
         let (links, database) = (&mut self.links, &self.shared.database);
         let mut done = Done::default();
-        let is_starving = self.trouble.busy.is_some_and(|(_, since)| since + STARVING_MS <= now.mono_ms);
-        let entered = knock(&*self.shared.gate, is_starving, &mut || {
+        let may_spin = self.trouble.may_spin(now.mono_ms);
+        let entered = knock(&*self.shared.gate, may_spin, &mut || {
             let end = Instant::now() + PASS;
             let cursors = std::mem::take(&mut links.cursors);
             let mut next = || links.next_batch();
@@ -119,15 +132,15 @@ impl Replica {
 }
 
 /// Enters the gate at the first gap that a busy host leaves.
-fn knock(gate: &dyn Gate, is_starving: bool, work: &mut dyn FnMut()) -> Result<(), Busy> {
+fn knock(gate: &dyn Gate, may_spin: bool, work: &mut dyn FnMut()) -> Result<(), Busy> {
     let start = Instant::now();
     for knocks in 1.. {
         match gate.enter(work) {
             Ok(()) => return Ok(()),
             // Another process holds the file: it does not leave gaps so short.
             Err(busy @ Busy::OtherProcess) => return Err(busy),
-            Err(_) if is_starving && start.elapsed() < SPIN => std::thread::yield_now(),
-            Err(_) if !is_starving && knocks < KNOCKS => std::thread::sleep(KNOCK_PAUSE),
+            Err(_) if may_spin && start.elapsed() < SPIN => std::thread::yield_now(),
+            Err(_) if !may_spin && knocks < KNOCKS => std::thread::sleep(KNOCK_PAUSE),
             Err(busy) => return Err(busy),
         }
     }

@@ -54,6 +54,9 @@ fn golden_vectors() {
         (Message::Have(vec![tip(1, 2)]), format!("0701{tip_hex}")),
         (Message::peers(&["/ip4/1.2.3.4".into()]), "0a010c2f6970342f312e322e332e34".into()),
         (Message::Digest(summary()), format!("0b{summary_hex}")),
+        (Message::Sync(Sync::Question { number: 300 }), "0c00ac02".into()),
+        (Message::Sync(Sync::Answer { number: 1, is_held_back: false }), "0c0101".into()),
+        (Message::Sync(Sync::Answer { number: 1, is_held_back: true }), "0c0301".into()),
         (Message::Bye(Bye { pause_ms: 300 }), "0eac02".into()),
         (Message::error(ErrorCode::Fork, "no"), "0f04026e6f".into()),
         (Message::stranger(), "0f0100".into()),
@@ -123,7 +126,7 @@ fn a_later_minor_version_may_append_fields_to_hello() {
 fn a_type_of_a_later_version_is_skipped_and_an_unknown_one_is_not() {
     assert_eq!(Message::read(&[0x80, 1, 2, 3]), Ok(None));
     assert_eq!(Message::read(&[0xff]), Ok(None));
-    for unknown in [0x00, 0x05, 0x08, 0x09, 0x0c, 0x0d, 0x10, 0x7f] {
+    for unknown in [0x00, 0x05, 0x08, 0x09, 0x0d, 0x10, 0x7f] {
         let got = u64::from(unknown);
         assert_eq!(Message::read(&[unknown]), Err(Malformed::Unknown { what: "frame type", got }));
     }
@@ -220,6 +223,9 @@ fn any_message() -> impl Strategy<Value = Message<'static>> {
         any_tips().prop_map(Message::Have),
         prop::collection::vec(".{0,20}", 0..4).prop_map(Message::Peers),
         any_summary().prop_map(Message::Digest),
+        any::<u64>().prop_map(|number| Message::Sync(Sync::Question { number })),
+        (any::<u64>(), any::<bool>())
+            .prop_map(|(number, is_held_back)| Message::Sync(Sync::Answer { number, is_held_back })),
         any::<u64>().prop_map(|pause_ms| Message::Bye(Bye { pause_ms })),
         (any::<u8>(), ".{0,40}").prop_map(|(code, text)| Message::Err(Error { code: ErrorCode::from_u8(code), text })),
     ]

@@ -106,6 +106,11 @@ impl Outgoing {
         self.unacked.is_empty() && self.is_at_end && !self.is_waiting()
     }
 
+    /// Is everything up to that arrival sent, or known to be with the peer?
+    pub(super) fn has_sent(&self, until: u64) -> bool {
+        matches!(self.source, Source::Arrivals(n) if n >= until)
+    }
+
     /// How much of our arrival order is with the peer durably; 0 where that can't be said.
     pub(super) fn acked_cursor(&self) -> u64 {
         match self.source {

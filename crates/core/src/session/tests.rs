@@ -4,7 +4,7 @@ use crate::entry::{Entry, First, Header};
 use crate::id::{Digest, EntryId};
 use crate::key::AuthorKey;
 use crate::log::LogEntry;
-use crate::message::{Ack, Entries, Error, ErrorCode, Want};
+use crate::message::{Ack, Entries, Error, ErrorCode, Sync, Want};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -553,6 +553,42 @@ fn equal_entries_with_different_digests_are_reported_once() {
 }
 
 #[test]
+fn a_question_is_answered_after_the_last_entry_that_was_committed_when_it_came() {
+    let mut pair = Pair::new(with_common(2));
+    pair.run().assert_level();
+    pair.is_store_slow = true;
+    pair.input(0, Input::Ask);
+    pair.run();
+    assert_eq!(pair.count(1, |o| *o == Output::Seal), 1);
+    let status = |pair: &Pair| pair.sessions[0].status(&pair.logs[0]).unwrap();
+    assert!(!status(&pair).is_answered);
+    (0..5).for_each(|n| pair.logs[1].write(7, 10 + n, 30_000));
+    pair.input(1, Input::Sealed { is_held_back: false });
+    pair.run();
+    assert!(status(&pair).is_answered && !status(&pair).is_held_back);
+    // On their way into the store.
+    assert!(!status(&pair).is_level);
+    assert_eq!(pair.entries(1).len(), 5);
+    assert!(matches!(pair.sent(1).last(), Some(Message::Sync(Sync::Answer { number: 1, is_held_back: false }))));
+}
+
+#[test]
+fn a_question_before_the_first_state_waits_for_it_and_a_second_takes_its_place() {
+    let mut pair = Pair::new(with_common(2));
+    pair.input(0, Input::Ask);
+    pair.input(0, Input::Ask);
+    pair.run().assert_level();
+    pair.input(1, Input::Sealed { is_held_back: true });
+    // There is no second question.
+    pair.input(1, Input::Sealed { is_held_back: false });
+    pair.run().assert_level();
+    let status = pair.sessions[0].status(&pair.logs[0]).unwrap();
+    assert!(status.is_answered && status.is_held_back);
+    let questions = |m: &Message<'_>| matches!(m, Message::Sync(Sync::Question { number: 2 }));
+    assert_eq!(pair.sent(0).iter().filter(|m| questions(m)).count(), 1);
+}
+
+#[test]
 fn a_goodbye_and_addresses_reach_the_other_side() {
     let mut pair = Pair::new(with_common(1));
     pair.run();
@@ -581,6 +617,10 @@ fn broken_rules_close() {
         (
             Message::Ack(Ack { batches: 0, cursor: 0 }).write(),
             Reason::Rule("ACK counts batches that were not sent, or again"),
+        ),
+        (
+            Message::Sync(Sync::Answer { number: 1, is_held_back: false }).write(),
+            Reason::Rule("SYNC answers no question"),
         ),
         (vec![0x05], Reason::Malformed(crate::codec::Malformed::Unknown { what: "frame type", got: 5 })),
     ];
