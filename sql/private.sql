@@ -111,9 +111,7 @@ CREATE TABLE IF NOT EXISTS _p2p_conflict(
   name BLOB NOT NULL,                             -- the row's name, its canonical bytes
   col INTEGER NOT NULL,                           -- the column's number
   value BLOB NOT NULL,                            -- the value, its canonical bytes
-  reason INTEGER NOT NULL,
-  clock INTEGER NOT NULL, author INTEGER NOT NULL, seq INTEGER NOT NULL, op INTEGER NOT NULL,
-  by_clock INTEGER NOT NULL, by_author INTEGER NOT NULL
+  clock INTEGER NOT NULL, author INTEGER NOT NULL, seq INTEGER NOT NULL, op INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX IF NOT EXISTS _p2p_conflict_row ON _p2p_conflict(t, name, col, author, seq, op);
 

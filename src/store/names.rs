@@ -157,7 +157,7 @@ impl SqliteRows<'_> {
                     Some(Value::Integer(id)) => Cell::Integer(id),
                     // Rows that come back together: what they refer to among themselves follows.
                     None if self.shared.flags.is_lenient.get() => Cell::Null,
-                    Some(_) | None => return Ok(Err(Refusal::missing("the row that it refers to is not there"))),
+                    Some(_) | None => return Ok(Err(Refusal::no_parent())),
                 },
                 (Cell::Ref(_), None) => {
                     return Ok(Err(Refusal::missing("it refers to a table that is not tracked here")));

@@ -42,7 +42,7 @@ pub(super) fn park(rows: &mut SqliteRows<'_>, key: &Key) -> Result<(), StoreErro
             }
         }
     }
-    let why = Refusal::missing("the row that it refers to was deleted");
+    let why = Refusal::no_parent();
     for (t, key, visible, state) in found {
         let Some(child) = rows.shared.tables.get(t) else { continue };
         let mut below = SqliteRows::new(rows.shared, child, rows.authors, rows.digest)?;

@@ -6,7 +6,7 @@
 use p2pdb_core::body::Cell;
 use p2pdb_core::cellhash::CellHasher;
 use p2pdb_core::id::Dot;
-use p2pdb_core::merge::{Conflict, Context, Key, Reason, Refusal, Rows};
+use p2pdb_core::merge::{Conflict, Context, Key, Refusal, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::record::{AuthorNumbers, Record};
 use p2pdb_core::value::Value;
@@ -400,29 +400,19 @@ impl Rows for SqliteRows<'_> {
         let (mut name, mut value) = (Vec::new(), Vec::new());
         conflict.name.write(&mut name);
         conflict.value.write(&mut value);
-        let reason = match conflict.reason {
-            Reason::Overwritten => 1,
-            Reason::Deleted => 2,
-        };
         let author = self.authors.number_of(&conflict.stamp.author);
-        let by = self.authors.number_of(&conflict.by.author);
-        let sql = "INSERT INTO _p2p_conflict(t, name, col, value, reason, clock, author, seq, op, by_clock, by_author)
-                   VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                   ON CONFLICT(t, name, col, author, seq, op) DO UPDATE
-                   SET reason = excluded.reason, by_clock = excluded.by_clock, by_author = excluded.by_author";
-        let (s, by_clock) = (conflict.stamp, conflict.by.clock.0 as i64);
+        let sql = "INSERT OR IGNORE INTO _p2p_conflict(t, name, col, value, clock, author, seq, op)
+                   VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let s = conflict.stamp;
         self.shared.conn.prepare_cached(sql)?.execute(params![
             self.table.t,
             name,
             conflict.column as i64,
             value,
-            reason,
             s.clock.0 as i64,
             author,
             s.seq.0 as i64,
             s.op,
-            by_clock,
-            by
         ])?;
         Ok(())
     }

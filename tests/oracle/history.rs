@@ -252,8 +252,23 @@ impl History<'_> {
                 "seed {seed}: {a} and {b} show different rows"
             );
             assert_eq!(first.store.digest(), other.store.digest(), "seed {seed}: digests of {a} and {b}");
+            assert_eq!(book(first), book(other), "seed {seed}: {a} and {b} tell other conflicts");
         }
     }
+}
+
+/// Every line of p2p_conflicts, in an order of its own: as told, the lines of one row stand together.
+fn book(replica: &Replica) -> Vec<String> {
+    let lines = replica.view(|view| view.conflicts()).unwrap();
+    let mut told: Vec<_> = lines
+        .into_iter()
+        .map(|mut line| {
+            line.id = None;
+            format!("{line:?}")
+        })
+        .collect();
+    told.sort_unstable();
+    told
 }
 
 fn trace(text: &str) {

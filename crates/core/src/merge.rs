@@ -74,6 +74,11 @@ impl Refusal {
     pub fn missing(why: impl Into<String>) -> Self {
         Self { why: why.into(), waits: true }
     }
+
+    /// That row was deleted, is hidden, or has not come: which of them depends on what came first, and is not told.
+    pub fn no_parent() -> Self {
+        Self::missing("the row that it refers to is not there")
+    }
 }
 
 /// A value that is not visible and that nobody who had seen it replaced (rule R19).
@@ -87,19 +92,6 @@ pub struct Conflict {
     pub value: Value,
     /// By whom and when.
     pub stamp: Stamp,
-    /// What became of it.
-    pub reason: Reason,
-    /// The write or delete that stands in its place.
-    pub by: Stamp,
-}
-
-/// What became of a value that lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// A concurrent write to the same column is later.
-    Overwritten,
-    /// The row was deleted by one who had not seen the write.
-    Deleted,
 }
 
 /// The rows of one table: records, and the visible rows they are about.

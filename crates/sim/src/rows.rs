@@ -105,7 +105,7 @@ impl MemoryRows<'_> {
         match cell {
             Cell::Ref(name) => match shown_id(&self.grids[schema::ITEM], name) {
                 Some(id) => Ok(Value::Integer(id)),
-                None => Err(Refusal::missing("the row that it refers to is not there")),
+                None => Err(Refusal::no_parent()),
             },
             cell => cell.to_value().ok_or_else(|| Refusal::constraint("a part of a value")),
         }
@@ -204,7 +204,7 @@ impl Rows for MemoryRows<'_> {
         let means = Value::Ref(Box::new(name));
         let lines = self.grids[schema::LINE].shown.iter().filter(|(_, row)| row.logged.get(1) == Some(&means));
         let lines: Vec<_> = lines.map(|(key, _)| key.clone()).collect();
-        let why = Refusal::missing("the row that it refers to was deleted");
+        let why = Refusal::no_parent();
         for key in lines {
             let freed = self.lines(|merge| match merge.state_of(&key)? {
                 Some(state) => merge.park(&key, state, &why),
@@ -264,9 +264,8 @@ impl Rows for MemoryRows<'_> {
 
     fn lose(&mut self, conflict: Conflict) -> Result<(), Malformed> {
         let is_it = |c: &Conflict| (&c.name, c.column, c.stamp) == (&conflict.name, conflict.column, conflict.stamp);
-        match self.grid().book.iter_mut().find(|c| is_it(c)) {
-            Some(line) => (line.reason, line.by) = (conflict.reason, conflict.by),
-            None => self.grid().book.push(conflict),
+        if !self.grid().book.iter().any(is_it) {
+            self.grid().book.push(conflict);
         }
         Ok(())
     }

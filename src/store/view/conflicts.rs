@@ -2,9 +2,9 @@
 //!
 //! Lines whose value is visible again are left out; rows that are alive and hidden are listed whole (rules R19, P3).
 
-use p2pdb_core::clock::{Clock, Stamp};
+use p2pdb_core::clock::Stamp;
 use p2pdb_core::codec::Reader;
-use p2pdb_core::id::{AuthorId, Seq};
+use p2pdb_core::id::Seq;
 use p2pdb_core::merge::{Key, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::row::RowState;
@@ -17,9 +17,9 @@ use crate::store::{StoreError, tables::Tracked};
 /// What became of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// A concurrent write to the same column is later.
+    /// Another value stands in its place: a concurrent write that is later, or the row's of a later birth.
     Overwritten,
-    /// The row was deleted by one who had not seen the write.
+    /// The row is gone: it was deleted by one who had not seen the write.
     Deleted,
     /// The row is alive and can't be shown, for the reason given.
     Hidden(String),
@@ -44,10 +44,8 @@ pub struct ConflictLine {
     pub fate: Fate,
     /// When it was written, and by whom.
     pub stamp: Stamp,
-    /// The author of what stands in its place; zero where that is not known any more.
-    pub by_author: AuthorId,
-    /// When that was written.
-    pub by_clock: Clock,
+    /// The write that stands in its place, where one does.
+    pub by: Option<Stamp>,
 }
 
 struct Line {
@@ -56,13 +54,10 @@ struct Line {
     name: Name,
     column: usize,
     value: Value,
-    fate: Fate,
     stamp: Stamp,
-    by: (Clock, AuthorId),
 }
 
-const SELECT: &str = "SELECT id, t, name, col, value, reason, clock, author, seq, op, by_clock, by_author
-    FROM _p2p_conflict ORDER BY id";
+const SELECT: &str = "SELECT id, t, name, col, value, clock, author, seq, op FROM _p2p_conflict ORDER BY id";
 
 impl View<'_> {
     /// All conflicts, in the order they came up, hidden rows last.
@@ -72,30 +67,8 @@ impl View<'_> {
     pub fn conflicts(&mut self) -> Result<Vec<ConflictLine>, StoreError> {
         let mut found = Vec::new();
         for line in self.lines()? {
-            let Line { id, t, name, column, value, fate, stamp, by } = line;
-            let told = self.rows(t, |rows, table| {
-                let shown = shown(rows, table, &name)?;
-                let is_shown = matches!(&shown, Shown::Visible(values) if values.get(column) == Some(&value));
-                let is_listed_whole = matches!(shown, Shown::Hidden(state) if has_write(&state, column, &stamp));
-                let column = table.names.get(column).cloned().unwrap_or_default();
-                let is_told = !is_shown && !is_listed_whole;
-                Ok(is_told.then_some((table.name.clone(), key_text(rows, &name)?, column)))
-            })?;
-            if let Some((table, key, column)) = told.flatten() {
-                let (by_clock, by_author) = by;
-                found.push(ConflictLine {
-                    id: Some(id),
-                    table,
-                    key,
-                    name,
-                    column,
-                    value,
-                    fate,
-                    stamp,
-                    by_author,
-                    by_clock,
-                });
-            }
+            let told = self.rows(line.t, |rows, table| told(rows, table, line))?;
+            found.extend(told.flatten());
         }
         self.hidden(&mut found)?;
         Ok(found)
@@ -107,10 +80,10 @@ impl View<'_> {
         let mut lines = Vec::new();
         while let Some(row) = rows.next()? {
             let stamp = Stamp {
-                clock: clock_of(row.get(6)?),
-                author: self.author(row.get(7)?),
-                seq: Seq(row.get::<_, i64>(8)? as u64),
-                op: row.get(9)?,
+                clock: clock_of(row.get(5)?),
+                author: self.author(row.get(6)?),
+                seq: Seq(row.get::<_, i64>(7)? as u64),
+                op: row.get(8)?,
             };
             lines.push(Line {
                 id: row.get(0)?,
@@ -118,9 +91,7 @@ impl View<'_> {
                 name: Name::read(&mut Reader::new(row.get_ref(2)?.as_blob()?))?,
                 column: row.get::<_, i64>(3)? as usize,
                 value: Value::read(&mut Reader::new(row.get_ref(4)?.as_blob()?))?,
-                fate: if row.get::<_, i64>(5)? == 1 { Fate::Overwritten } else { Fate::Deleted },
                 stamp,
-                by: (clock_of(row.get(10)?), self.author(row.get(11)?)),
             });
         }
         Ok(lines)
@@ -142,9 +113,35 @@ impl View<'_> {
     }
 }
 
+/// A line of the book as it is to be read; none if its value is visible, or is listed with a hidden row.
+fn told(rows: &mut SqliteRows<'_>, table: &Tracked, line: Line) -> Result<Option<ConflictLine>, StoreError> {
+    let Line { id, name, column, value, stamp, .. } = line;
+    let place = match shown(rows, table, &name)? {
+        Shown::Visible(cells) => cells.into_iter().nth(column),
+        Shown::Hidden(state) if has_write(&state, column, &stamp) => return Ok(None),
+        Shown::Hidden(state) => state.cell(column).map(|w| (w.value.clone(), w.stamp)),
+        Shown::Gone => None,
+    };
+    if place.as_ref().is_some_and(|(stands, _)| *stands == value) {
+        return Ok(None);
+    }
+    let by = place.map(|(_, by)| by);
+    Ok(Some(ConflictLine {
+        id: Some(id),
+        table: table.name.clone(),
+        key: key_text(rows, &name)?,
+        name,
+        column: table.names.get(column).cloned().unwrap_or_default(),
+        value,
+        fate: if by.is_some() { Fate::Overwritten } else { Fate::Deleted },
+        stamp,
+        by,
+    }))
+}
+
 enum Shown {
-    /// All values, references as names.
-    Visible(Vec<Value>),
+    /// All values, references as names, and when they were written.
+    Visible(Vec<(Value, Stamp)>),
     Hidden(Box<RowState>),
     Gone,
 }
@@ -165,10 +162,10 @@ fn shown(rows: &mut SqliteRows<'_>, table: &Tracked, name: &Name) -> Result<Show
     match record.state {
         Some(state) if record.is_hidden => Ok(Shown::Hidden(state)),
         Some(state) => {
-            let cell = |c: usize| state.cell(c).map_or(Value::Null, |w| w.value.clone());
+            let cell = |c: usize| state.cell(c).map_or((Value::Null, record.born), |w| (w.value.clone(), w.stamp));
             Ok(Shown::Visible((0..table.merge.columns).map(cell).collect()))
         }
-        None => rows.values(&key).map(Shown::Visible),
+        None => Ok(Shown::Visible(rows.values(&key)?.into_iter().map(|value| (value, record.born)).collect())),
     }
 }
 
@@ -201,8 +198,7 @@ fn hidden_row(
                 value: write.value.clone(),
                 fate: Fate::Hidden(why.to_owned()),
                 stamp: write.stamp,
-                by_author: AuthorId::default(),
-                by_clock: Clock(0),
+                by: None,
             });
         }
     }

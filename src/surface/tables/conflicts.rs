@@ -1,6 +1,5 @@
 //! `p2p_conflicts`: what lost a merge, and rows that are kept and can't be shown.
 
-use p2pdb_core::id::AuthorId;
 use p2pdb_core::value::Value as Cell;
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -30,7 +29,7 @@ fn row(line: ConflictLine) -> Vec<Value> {
         Fate::Deleted => "the row was deleted by one who had not seen the write".to_owned(),
         Fate::Hidden(why) => format!("the row is kept and not shown: {why}"),
     };
-    let by = (line.by_author != AuthorId::default()).then(|| line.by_author.to_string());
+    let by = line.by.map(|by| by.author.to_string());
     vec![
         optional(line.id),
         text(line.table),

@@ -4,9 +4,10 @@
 //! it. A write that is kept beside the cell (it belongs to another birth of the row) and holds the very value that is
 //! shown needs none: the record still knows it. Lines are struck when somebody who had seen the value writes the
 //! column or deletes the row. A line whose value is visible again is left out when the book is read, not struck: the
-//! next write may cover it again.
+//! next write may cover it again. What stands in a value's place is not written down either: the merged state says it,
+//! the same on every replica, whatever came first there.
 
-use super::{Conflict, Found, Merge, Reason, Rows, own};
+use super::{Conflict, Found, Merge, Rows, own};
 use crate::body::Cell;
 use crate::clock::Stamp;
 use crate::name::Name;
@@ -41,9 +42,7 @@ impl<R: Rows> Merge<'_, R> {
                 if is_shown || is_replaced {
                     continue;
                 }
-                let reason = if winner.is_some() { Reason::Overwritten } else { Reason::Deleted };
-                let by = winner.map_or(at, |w| w.stamp);
-                self.rows.lose(Conflict { name: name.clone(), column, value: value.clone(), stamp, reason, by })?;
+                self.rows.lose(Conflict { name: name.clone(), column, value: value.clone(), stamp })?;
                 is_booked = true;
             }
         }
@@ -62,14 +61,7 @@ impl<R: Rows> Merge<'_, R> {
                 continue;
             }
             let (name, value) = (name.clone(), own(cell)?);
-            self.rows.lose(Conflict {
-                name,
-                column: *column,
-                value,
-                stamp: at,
-                reason: Reason::Deleted,
-                by: Stamp::default(),
-            })?;
+            self.rows.lose(Conflict { name, column: *column, value, stamp: at })?;
             is_booked = true;
         }
         Ok(is_booked)
