@@ -44,6 +44,14 @@ def _wanted(name, numbers):
     return sorted(row for each in rows.values() for row in each)
 
 
+def _sound_after(kill, name):
+    """Every fourth time the node looks too, which seals what the killed process left; else the next process finds it as it is."""
+    if kill % 4 == 3:
+        sound(name)
+    else:
+        equal(plain(name, "PRAGMA integrity_check"), [("ok",)], f"{name} after kill {kill}")
+
+
 def a_writer_killed_at_random_moments_loses_no_acknowledged_transaction():
     r = random.Random(1)
     a = Shell("a.db")
@@ -52,7 +60,7 @@ def a_writer_killed_at_random_moments_loses_no_acknowledged_transaction():
     join(b, ticket)
     a.close()
     next_number, kills = 0, sizes(20, 200)
-    for _ in range(kills):
+    for kill in range(kills):
         writer = Script(WRITER, "a.db", next_number)
         equal(writer.line(), "open", "the writer")
         end = time.monotonic() + r.choice([0, 0.005, 0.05, 0.3]) * r.random()
@@ -70,7 +78,7 @@ def a_writer_killed_at_random_moments_loses_no_acknowledged_transaction():
             done += 1
             equal(sorted(held), _wanted("a.db", done), f"rows after {acknowledged} was acknowledged")
         next_number = done
-    sound("a.db")
+        _sound_after(kill, "a.db")
     a = Shell("a.db")
     start = time.monotonic()
     same("a.db", "b.db", 30)
@@ -104,8 +112,8 @@ sys.stdin.read()
         end = time.monotonic() + 0.1 * r.random()
         until("a moment", lambda: time.monotonic() > end, every=0.001)
         process.kill()
+        _sound_after(number, "b.db")
     writer.kill()
-    sound("b.db")
     b = Shell("b.db")
     start = time.monotonic()
     a.ok("SELECT p2p_sync(10000)")
@@ -124,7 +132,7 @@ def both_killed_again_and_again_become_equal():
     a.close(), b.close()
     kills = sizes(10, 100)
     numbers = {"a.db": 0, "b.db": 0}
-    for _ in range(kills):
+    for kill in range(kills):
         writers = {name: Script(WRITER, name, numbers[name]) for name in numbers}
         for name, writer in writers.items():
             equal(writer.line(), "open", name)
@@ -138,6 +146,7 @@ def both_killed_again_and_again_become_equal():
             # What was committed and not said is known from the file.
             held = plain(name, "SELECT count(*) FROM sale WHERE item = ?", f"{name} {last + 1}")[0][0]
             numbers[name] = last + 1 + (held > 0)
+            _sound_after(kill, name)
     a, b = Shell("a.db"), Shell("b.db")
     start = time.monotonic()
     same("a.db", "b.db", 30)
