@@ -10,6 +10,7 @@
 use crate::codec::{Malformed, Reader, Write};
 use crate::id::AuthorId;
 use crate::limit;
+use std::collections::BTreeSet;
 
 pub mod cell;
 pub mod pack;
@@ -117,6 +118,10 @@ impl Authors {
         all.push(own);
         for _ in 0..n {
             all.push(AuthorId::read(r)?);
+        }
+        let distinct: BTreeSet<_> = all.iter().collect();
+        if distinct.len() < all.len() {
+            return Err(Malformed::Rule("a body lists authors other than the entry's own, each once"));
         }
         Ok(Self(all))
     }

@@ -180,6 +180,18 @@ impl<'a> Reader<'a> {
         Ok((u >> 1) as i64 ^ -((u & 1) as i64))
     }
 
+    /// Eight bytes of an IEEE 754 double, bit-exact.
+    ///
+    /// # Errors
+    /// [`Malformed::Truncated`] if fewer are left; [`Malformed::Rule`] if it is NaN, which SQLite stores as NULL.
+    pub fn real(&mut self, what: &'static str) -> Result<f64, Malformed> {
+        let real = f64::from_bits(self.u64(what)?);
+        if real.is_nan() {
+            return Err(Malformed::Rule("a REAL is never NaN; SQLite has NULL instead"));
+        }
+        Ok(real)
+    }
+
     /// A count or length that must not pass `max`.
     ///
     /// # Errors

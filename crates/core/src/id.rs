@@ -118,11 +118,11 @@ impl Dot {
     /// # Errors
     /// [`Malformed`] if the bytes are no dot.
     pub fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            author: AuthorId::read(r)?,
-            seq: Seq(r.uvarint("seq")?),
-            op: r.count("operation number", u32::MAX as usize)? as u32,
-        })
+        let (author, seq) = (AuthorId::read(r)?, Seq(r.uvarint("seq")?));
+        if seq.0 == 0 || seq.0 > i64::MAX as u64 {
+            return Err(Malformed::Rule("a dot's seq counts from 1 and stays below 2^63"));
+        }
+        Ok(Self { author, seq, op: r.count("operation number", u32::MAX as usize)? as u32 })
     }
 }
 
@@ -131,3 +131,6 @@ impl fmt::Display for Dot {
         write!(f, "{}:{}:{}", self.author, self.seq, self.op)
     }
 }
+
+#[cfg(test)]
+mod tests;

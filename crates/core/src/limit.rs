@@ -14,6 +14,11 @@ pub const BODY_RAW_BYTES_MAX: usize = 1024 * 1024;
 /// incompressible, header and body stay below [`ENTRY_BYTES_MAX`].
 pub const BODY_RAW_BYTES_TARGET: usize = 160 * 1024;
 
+/// Cells of one entry's body; a row operation without columns counts as one. Bytes do not bound them: a column of NULLs
+/// takes three bytes however many rows it has. Four of the widest rows there are, and more than the seal puts into
+/// [`BODY_RAW_BYTES_TARGET`] where each cell takes a byte or two; read, they take a few milliseconds.
+pub const BODY_CELLS_MAX: usize = 128 * 1024;
+
 /// A value longer than this travels as parts across the entries of its atomic group.
 pub const VALUE_INLINE_BYTES_MAX: usize = 64 * 1024;
 

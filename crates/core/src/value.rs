@@ -15,7 +15,7 @@ pub enum Value {
     Null,
     /// INTEGER, 64 bits.
     Integer(i64),
-    /// REAL, bit-exact (NaN can't occur: SQLite stores it as NULL).
+    /// REAL, bit-exact; never NaN, which SQLite stores as NULL and a reader refuses.
     Real(f64),
     /// TEXT in the bytes of the database's UTF-8, valid or not.
     Text(Vec<u8>),
@@ -81,7 +81,7 @@ impl Value {
         Ok(match r.u8("value")? {
             NULL => Self::Null,
             INTEGER => Self::Integer(r.varint("integer")?),
-            REAL => Self::Real(f64::from_bits(r.u64("real")?)),
+            REAL => Self::Real(r.real("real")?),
             TEXT => Self::Text(r.bytes("text", limit::VALUE_BYTES_MAX)?.to_vec()),
             BLOB => Self::Blob(r.bytes("blob", limit::VALUE_BYTES_MAX)?.to_vec()),
             REF => Self::Ref(Box::new(Name::read(r)?)),

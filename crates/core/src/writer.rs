@@ -90,11 +90,11 @@ impl<'k> GroupWriter<'k> {
     ) -> Stamp {
         let total: usize = cells.iter().map(Cell::payload_bytes).sum();
         let op = if total <= limit::VALUE_INLINE_BYTES_MAX {
-            self.make_room();
+            self.make_room(shape.cells());
             self.body.row(shape, name, seen, at, cells)
         } else {
             let cells = self.shorten(cells);
-            self.make_room();
+            self.make_room(shape.cells());
             self.body.row(shape, name, seen, at, &cells)
         };
         self.stamp(op)
@@ -102,7 +102,7 @@ impl<'k> GroupWriter<'k> {
 
     /// Announces a table.
     pub fn define(&mut self, table: TableId, columns: &[ColumnId], definition: &[u8]) -> Stamp {
-        self.make_room();
+        self.make_room(0);
         let op = self.body.define(table, columns, definition);
         self.stamp(op)
     }
@@ -133,11 +133,13 @@ impl<'k> GroupWriter<'k> {
         Stamp { clock: self.at.clock, author: self.author, seq: self.at.last.next(), op }
     }
 
-    fn make_room(&mut self) {
+    /// Closes the entry under way where it is full, or `cells` more would pass what a body may have.
+    fn make_room(&mut self, cells: usize) {
         if self.body.ops() == 0 {
             self.split_deps();
         }
-        if self.body.raw_bytes() >= limit::BODY_RAW_BYTES_TARGET {
+        let is_full = self.body.raw_bytes() >= limit::BODY_RAW_BYTES_TARGET;
+        if is_full || self.body.cells() + cells > limit::BODY_CELLS_MAX {
             self.close(true);
         }
     }

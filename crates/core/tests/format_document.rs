@@ -1,11 +1,13 @@
-//! The worked example in `docs/format.md` says what the code does: its bytes are read here, comments and all.
+//! The worked examples in `docs/format.md` say what the code does: their bytes are read here, comments and all.
 #![allow(clippy::unwrap_used)]
 
 use p2pdb_core::body::{Body, Cell, Kind, RowOp, unpack};
 use p2pdb_core::clock::Clock;
 use p2pdb_core::entry::Entry;
-use p2pdb_core::id::{AuthorId, Dot, Seq};
-use p2pdb_core::key::AuthorKey;
+use p2pdb_core::id::{AuthorId, Digest, Dot, GroupId, Life, Seq};
+use p2pdb_core::key::{AuthorKey, Secret};
+use p2pdb_core::message::hello::Ends;
+use p2pdb_core::message::{Ack, Bye, Entries, ErrorCode, Hello, Message, State, Summary, Tip, Want};
 use p2pdb_core::name::Name;
 
 const DOCUMENT: &str = include_str!("../../../docs/format.md");
@@ -13,11 +15,15 @@ const DOCUMENT: &str = include_str!("../../../docs/format.md");
 /// Where the comments of the example begin.
 const COMMENT_AT: usize = 66;
 
-/// The bytes of the block marked `hex`.
-fn example() -> Vec<u8> {
-    let block = DOCUMENT.split("```hex\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let bytes = block.lines().map(|line| line.get(..COMMENT_AT).unwrap_or(line));
-    let digits: String = bytes.flat_map(str::chars).filter(|c| *c != ' ').collect();
+/// The bytes of each part of the `n`-th block marked `hex`; a part ends at an empty line.
+fn example(n: usize) -> Vec<Vec<u8>> {
+    let block = DOCUMENT.split("```hex\n").nth(n).and_then(|rest| rest.split("```").next()).unwrap();
+    block.split("\n\n").map(bytes).collect()
+}
+
+fn bytes(part: &str) -> Vec<u8> {
+    let lines = part.lines().map(|line| line.get(..COMMENT_AT).unwrap_or(line));
+    let digits: String = lines.flat_map(str::chars).filter(|c| *c != ' ').collect();
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
@@ -38,7 +44,7 @@ fn told(op: u32, own: AuthorId) -> (Option<Name>, Vec<Cell<'static>>) {
 
 #[test]
 fn the_example_of_the_format_document_reads_as_it_says() {
-    let entry = Entry::from_bytes(&example()).unwrap();
+    let entry = Entry::from_bytes(&example(1)[0]).unwrap();
     let key = AuthorKey::from_seed(&[7; 32]).public();
     assert!(entry.is_signed_by(&key));
     assert!(DOCUMENT.contains(&format!("Its id: `{}`", entry.id)));
@@ -59,4 +65,47 @@ fn the_example_of_the_format_document_reads_as_it_says() {
         }
     }
     assert_eq!(met, [Kind::Define, Kind::Insert, Kind::Update, Kind::Delete, Kind::Settle, Kind::Part]);
+}
+
+/// What the comments say of the frames, in their order.
+fn told_frames() -> Vec<Message<'static>> {
+    let ends = Ends { dialer: b"dialer", listener: b"listener" };
+    let hello = |is_dialer| Hello::new(GroupId([4; 16]), &Secret([5; 32]), 6, 0x81, ends, is_dialer);
+    let tips = vec![Tip { author: AuthorId([1; 16]), seq: Seq(2), hash: [0xab; 8] }];
+    let summary = Summary { root: [1; 32], digest: Digest([2; 16]), withheld: [3; 16], last_arrival: 300 };
+    let state = State {
+        is_reply: true,
+        author: AuthorId([6; 16]),
+        life: Life([7; 16]),
+        summary,
+        schema: [8; 16],
+        cursor: Some((Life([9; 16]), 5)),
+        frontier: Some(tips.clone()),
+    };
+    vec![
+        Message::Hello(hello(true)),
+        Message::Hello(hello(false)),
+        Message::State(state),
+        Message::Want(Want::After(Life([7; 16]), 300)),
+        Message::Want(Want::Page { tips: tips.clone(), is_last: false }),
+        Message::Want(Want::Page { tips: Vec::new(), is_last: true }),
+        Message::Entries(Entries { cursor: 300, has_more: true, entries: vec![b"one", b"three"] }),
+        Message::Ack(Ack { batches: 300, cursor: 0 }),
+        Message::Have(tips),
+        Message::peers(&["/ip4/1.2.3.4".into()]),
+        Message::Digest(summary),
+        Message::Bye(Bye { pause_ms: 300 }),
+        Message::error(ErrorCode::Fork, "no"),
+        Message::stranger(),
+    ]
+}
+
+#[test]
+fn the_frames_of_the_format_document_read_as_they_say() {
+    let (frames, told) = (example(2), told_frames());
+    assert_eq!(frames.len(), told.len());
+    for (frame, told) in frames.iter().zip(told) {
+        assert_eq!(Message::read(frame), Ok(Some(told.clone())));
+        assert_eq!(told.write(), *frame, "{told:?}");
+    }
 }

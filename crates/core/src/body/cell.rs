@@ -152,7 +152,7 @@ impl Coder {
                 self.integer = self.integer.wrapping_add(r.varint("integer")?);
                 Cell::Integer(self.integer)
             }
-            REAL => Cell::Real(f64::from_bits(r.u64("real")?)),
+            REAL => Cell::Real(r.real("real")?),
             TEXT => Cell::Text(r.bytes("text", limit::BODY_RAW_BYTES_MAX)?),
             BLOB => Cell::Blob(r.bytes("blob", limit::BODY_RAW_BYTES_MAX)?),
             REF => Cell::Ref(self.read_name(r, authors)?),

@@ -26,7 +26,7 @@ impl<'a> Body<'a> {
 
     /// The sections in order.
     pub fn sections(&self) -> Sections<'a, '_> {
-        Sections { authors: &self.authors, rest: Reader::new(self.sections), next_op: 0 }
+        Sections { authors: &self.authors, rest: Reader::new(self.sections), next_op: 0, cells: 0 }
     }
 
     /// Reads everything once: an entry that passes can be applied without meeting a malformed byte.
@@ -49,6 +49,8 @@ pub struct Sections<'a, 'b> {
     authors: &'b Authors,
     rest: Reader<'a>,
     next_op: u32,
+    /// Cells so far, bounded by [`limit::BODY_CELLS_MAX`].
+    cells: usize,
 }
 
 impl<'a, 'b> Sections<'a, 'b> {
@@ -65,6 +67,7 @@ impl<'a, 'b> Sections<'a, 'b> {
         let flags = self.rest.u8("section flags")?;
         let payload = self.rest.bytes("section", limit::BODY_RAW_BYTES_MAX)?;
         let section = Section::read(kind, flags, payload, self.next_op, self.authors)?;
+        self.cells = check_cells(self.cells, &section)?;
         let ops = u32::try_from(section.rows).map_err(|_| Malformed::Rule("too many operations"))?;
         self.next_op = self.next_op.checked_add(ops).ok_or(Malformed::Rule("too many operations"))?;
         Ok(Some(section))
@@ -156,12 +159,17 @@ impl<'a, 'b> Section<'a, 'b> {
     fn read_rows(&mut self, flags: u8, mut r: Reader<'a>) -> Result<(), Malformed> {
         if flags & FLAG_SNAPSHOT != 0 {
             self.written = r.count("written columns", self.columns.len())?;
+            if self.written == self.columns.len() {
+                return Err(Malformed::Rule("a snapshot has columns besides the written ones"));
+            }
         }
         if self.kind == Kind::Settle && self.columns.len() != 1 {
             return Err(Malformed::Rule("a settle is about one column"));
         }
-        // Each row takes at least a byte: a short section can't demand long work.
-        self.rows = r.items("rows", 1)?;
+        self.rows = r.count("rows", limit::BODY_CELLS_MAX)?;
+        if self.rows == 0 {
+            return Err(Malformed::Rule("a section has at least one row"));
+        }
         if flags & FLAG_NAMED != 0 {
             self.names = Some((sub(&mut r)?, Coder::default()));
         }
@@ -175,7 +183,7 @@ impl<'a, 'b> Section<'a, 'b> {
             let mut column = sub(&mut r)?;
             let tags = match column.u8("column form")? {
                 0 => column.raw(1, "column tag")?,
-                1 => column.raw(self.rows, "column tags")?,
+                1 => column.raw(self.rows, "column tags").and_then(differing)?,
                 got => return Err(Malformed::Unknown { what: "column form", got: got.into() }),
             };
             self.cells.push(CellColumn { tags, payload: column, coder: Coder::default() });
@@ -222,6 +230,22 @@ impl<'a, 'b> Section<'a, 'b> {
     }
 }
 
+/// Bytes bound no cells: many rows of NULL stand in a few of them. Gives how many there are with this section.
+fn check_cells(before: usize, section: &Section<'_, '_>) -> Result<usize, Malformed> {
+    let here = match section.kind {
+        Kind::Define | Kind::Part => 0,
+        Kind::Insert | Kind::Update | Kind::Delete | Kind::Settle => {
+            section.rows.saturating_mul(section.columns.len().max(1))
+        }
+    };
+    let cells = before.saturating_add(here);
+    if cells > limit::BODY_CELLS_MAX {
+        let (got, max) = (cells as u64, limit::BODY_CELLS_MAX as u64);
+        return Err(Malformed::OverLimit { what: "cells of a body", got, max });
+    }
+    Ok(cells)
+}
+
 /// Each kind has its flags; update, delete and settle must name their rows.
 fn check_flags(kind: Kind, flags: u8) -> Result<(), Malformed> {
     let (allowed, needed) = match kind {
@@ -235,6 +259,14 @@ fn check_flags(kind: Kind, flags: u8) -> Result<(), Malformed> {
         return Err(Malformed::Unknown { what: "section flags", got: flags.into() });
     }
     Ok(())
+}
+
+/// Tags one a row; where all are one it stands there once, so that cells have one encoding.
+fn differing(tags: &[u8]) -> Result<&[u8], Malformed> {
+    if tags.iter().all(|tag| tags.first() == Some(tag)) {
+        return Err(Malformed::Rule("a column's tags stand one a row only where they differ"));
+    }
+    Ok(tags)
 }
 
 fn sub<'a>(r: &mut Reader<'a>) -> Result<Reader<'a>, Malformed> {

@@ -32,6 +32,11 @@ impl Shape {
         Self { kind, table, columns, written, is_named: false, has_seen: false, is_auto: false }
     }
 
+    /// What one row of it adds to [`BodyWriter::cells`].
+    pub fn cells(&self) -> usize {
+        self.columns.len().max(1)
+    }
+
     fn flags(&self) -> u8 {
         let flag = |on, bit| if on { bit } else { 0 };
         flag(self.is_named, FLAG_NAMED)
@@ -63,18 +68,24 @@ pub struct BodyWriter {
     sections: Vec<u8>,
     open: Option<Open>,
     open_bytes: usize,
+    cells: usize,
     ops: u32,
 }
 
 impl BodyWriter {
     /// An empty body of an entry by `own`.
     pub fn new(own: AuthorId) -> Self {
-        Self { authors: Authors::new(own), sections: Vec::new(), open: None, open_bytes: 0, ops: 0 }
+        Self { authors: Authors::new(own), sections: Vec::new(), open: None, open_bytes: 0, cells: 0, ops: 0 }
     }
 
     /// Operations so far; also the number that the next one will have.
     pub fn ops(&self) -> u32 {
         self.ops
+    }
+
+    /// Cells so far, as [`crate::limit::BODY_CELLS_MAX`] counts them.
+    pub fn cells(&self) -> usize {
+        self.cells
     }
 
     /// About how many raw bytes the body has so far.
@@ -116,6 +127,7 @@ impl BodyWriter {
         }
         *open_bytes += 16;
         open.rows += 1;
+        self.cells += shape.cells();
         self.count()
     }
 

@@ -62,3 +62,50 @@ fn a_long_value_is_cut_at_its_bound_and_each_entry_stays_below_its_own() {
         assert!(parts.is_empty() || parts == value);
     }
 }
+
+/// Puts `rows` inserts of NULLs into a group, a run of 32 into one table, the next into another, and reads what was
+/// written: how many entries, and how many operations in all. Panics where an entry does not read back.
+fn write_nulls(columns: usize, rows: usize) -> (usize, usize) {
+    let (key, at) = start(0);
+    let ids: Vec<_> = (0..columns as u32).map(|id| ColumnId(id.to_le_bytes())).collect();
+    let shapes = [3, 4].map(|table| Shape::new(Kind::Insert, TableId([table; 8]), ids.clone()));
+    let mut group = GroupWriter::new(&key, at);
+    for row in 0..rows {
+        group.row(&shapes[row / 32 % 2], None, &[], None, &vec![Cell::Null; columns]);
+    }
+    let written = group.finish(false, false);
+    let mut ops = 0;
+    for w in &written {
+        let entry = Entry::from_bytes(&w.entry.to_bytes()).unwrap();
+        let raw = unpack(&entry.body).unwrap();
+        assert_eq!(Body::read(&raw, key.public().author()).unwrap().check(), Ok(w.ops));
+        ops += w.ops as usize;
+    }
+    (written.len(), ops)
+}
+
+/// Rows of NULL take next to no bytes: an entry that was cut by its bytes alone held more rows than its reader believed.
+#[test]
+fn rows_of_nulls_are_read_back_however_many_there_are() {
+    for (columns, rows) in [(1, 1), (1, 1_000), (2, 100_000), (64, 5_000)] {
+        assert_eq!(write_nulls(columns, rows).1, rows, "{rows} rows of {columns} columns");
+    }
+}
+
+/// A section that is closed counts by its real bytes, so tables written by turns put many more cells into an entry than
+/// its bytes tell. The bound cuts where it stands: not a row earlier, not a row later.
+#[test]
+fn an_entry_holds_as_many_cells_as_its_bound() {
+    let columns = 128;
+    let fits = limit::BODY_CELLS_MAX / columns;
+    assert_eq!(write_nulls(columns, fits), (1, fits));
+    assert_eq!(write_nulls(columns, fits + 1), (2, fits + 1));
+    assert_eq!(write_nulls(columns, 6 * fits), (6, 6 * fits));
+}
+
+#[test]
+fn the_widest_table_there_is_can_be_written() {
+    for rows in [1, 4, 5, 12] {
+        assert_eq!(write_nulls(limit::COLUMNS_MAX, rows).1, rows);
+    }
+}
