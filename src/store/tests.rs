@@ -6,6 +6,7 @@ mod arrival;
 mod hostile;
 mod identity;
 mod steps;
+mod verify;
 
 struct Replica {
     user: Connection,

@@ -9,8 +9,10 @@ use p2pdb_core::merge::{Key, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::row::RowState;
 use p2pdb_core::value::Value;
+use rusqlite::types::Value as SqlValue;
 
-use super::{View, clock_of, key_text};
+use super::shown::{key_text, value_shown};
+use super::{View, clock_of};
 use crate::store::rows::{SqliteRows, key_of};
 use crate::store::{StoreError, tables::Tracked};
 
@@ -40,6 +42,8 @@ pub struct ConflictLine {
     pub column: String,
     /// What was written.
     pub value: Value,
+    /// The same as the table would show it: a reference as the key of the row that it means.
+    pub shown: SqlValue,
     /// What became of it.
     pub fate: Fate,
     /// When it was written, and by whom.
@@ -77,11 +81,14 @@ impl View<'_> {
                 let shown = shown(rows, table, &name)?;
                 let is_shown = matches!(&shown, Shown::Visible(values) if values.get(column) == Some(&value));
                 let is_listed_whole = matches!(shown, Shown::Hidden(state) if has_write(&state, column, &stamp));
+                if is_shown || is_listed_whole {
+                    return Ok(None);
+                }
+                let shown = value_shown(rows, column, &value)?;
                 let column = table.names.get(column).cloned().unwrap_or_default();
-                let is_told = !is_shown && !is_listed_whole;
-                Ok(is_told.then_some((table.name.clone(), key_text(rows, &name)?, column)))
+                Ok(Some((table.name.clone(), key_text(rows, &name)?, column, shown)))
             })?;
-            if let Some((table, key, column)) = told.flatten() {
+            if let Some((table, key, column, shown)) = told.flatten() {
                 let (by_clock, by_author) = by;
                 found.push(ConflictLine {
                     id: Some(id),
@@ -90,6 +97,7 @@ impl View<'_> {
                     name,
                     column,
                     value,
+                    shown,
                     fate,
                     stamp,
                     by_author,
@@ -199,6 +207,7 @@ fn hidden_row(
                 name: name.clone(),
                 column: table.names.get(column).cloned().unwrap_or_default(),
                 value: write.value.clone(),
+                shown: value_shown(rows, column, &write.value)?,
                 fate: Fate::Hidden(why.to_owned()),
                 stamp: write.stamp,
                 by_author: AuthorId::default(),
