@@ -17,10 +17,16 @@ const LISTEN_MS: u64 = ASK_MS;
 /// Why a database in memory listens to nobody.
 pub(super) const NO_NETWORK: &str = "a database in memory has no network; move entries through p2p_log";
 
+/// Why there is nobody to listen for or to dial.
+const SHARES_WITH_NOBODY: &str = "this database shares with nobody yet; call p2p_invite() or p2p_join() first";
+
 /// `p2p_track(table or '*' [, options])`
 pub(super) fn track(call: &Call<'_>) -> Outcome {
     let table = call.text(0, "the table")?;
     let options = call.option(1, "the options")?.unwrap_or("{}");
+    if call.attached.sidecar().map_err(|e| e.to_string())?.is_none() {
+        refuse_lost(call)?;
+    }
     let switch = match call.attached.file() {
         Some(file) => wal::switch(call.conn, file, call.attached.is_in_transaction()).map_err(|e| e.to_string())?,
         None => Switch::Was,
@@ -55,6 +61,18 @@ fn begin(conn: &Connection, table: &str, options: &str) -> Result<Vec<String>, S
     }
     let all = define::track_all(conn).map_err(|e| strip(&e))?;
     Ok(all.iter().map(|(name, decision)| tell(name, decision)).collect())
+}
+
+/// Refuses where the log of a group is here and the keys are not: they are nowhere else, and no other keys fit the log.
+pub(super) fn refuse_lost(call: &Call<'_>) -> Result<(), String> {
+    if store::group(call.conn).map_err(|e| e.to_string())?.is_none() {
+        return Ok(());
+    }
+    let back = call.attached.file().map(|file| format!("put the file {} back, or ", Sidecar::path(file).display()));
+    let back = back.unwrap_or_default();
+    Err(format!(
+        "the keys of this database are missing; {back}p2p_join(ticket) makes it a new device of its group, with all that is in it"
+    ))
 }
 
 /// Makes a group of its own for a database that is in none.
@@ -104,13 +122,15 @@ pub(super) fn invite(call: &Call<'_>) -> Outcome {
         return Err(format!("there is no role {role:?} yet; every member is a writer: call p2p_invite()"));
     }
     let Some(mut sidecar) = call.attached.sidecar().map_err(|e| e.to_string())? else {
+        refuse_lost(call)?;
         return Err("there is nothing to share yet; call p2p_track() first".into());
     };
+    call.refuse_in_transaction()?;
     if !sidecar.is_joined {
         sidecar.is_joined = true;
         call.attached.keep(sidecar.clone()).map_err(|e| e.to_string())?;
         call.attached.start().map_err(|e| e.to_string())?;
-        reload(call)?;
+        call.attached.reload()?;
     }
     let is_on = call.attached.file().is_some() && config::of("network", &sidecar.config) == "on";
     let addresses = if is_on { call.attached.ask(|node| node.addresses(LISTEN_MS))? } else { Vec::new() };
@@ -121,9 +141,7 @@ pub(super) fn invite(call: &Call<'_>) -> Outcome {
 pub(super) fn join(call: &Call<'_>) -> Outcome {
     let ticket = Ticket::parse(call.text(0, "the ticket")?).map_err(|e| e.to_string())?;
     let merges = reads_merge(call.option(1, "the options")?)?;
-    if call.attached.is_in_transaction() {
-        return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
-    }
+    call.refuse_in_transaction()?;
     let before = call.attached.sidecar().map_err(|e| e.to_string())?;
     if let Some(before) = &before
         && before.identity().group == ticket.group
@@ -150,7 +168,7 @@ pub(super) fn join(call: &Call<'_>) -> Outcome {
     sidecar.config = config;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     call.attached.start().map_err(|e| e.to_string())?;
-    reload(call)?;
+    call.attached.reload()?;
     Ok(Value::Text(format!("joined group {}; schema and rows arrive by themselves", ticket.group)))
 }
 
@@ -167,7 +185,7 @@ fn revive(call: &Call<'_>, ticket: &Ticket) -> Outcome {
     sidecar.config = configured(call)?;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     call.attached.start().map_err(|e| e.to_string())?;
-    reload(call)?;
+    call.attached.reload()?;
     Ok(Value::Text(format!("joined group {} again, as a new device; what was here before stays", ticket.group)))
 }
 
@@ -183,7 +201,7 @@ fn rejoin(call: &Call<'_>, mut sidecar: Sidecar, ticket: &Ticket, merges: bool) 
     sidecar.is_joined = true;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     call.attached.start().map_err(|e| e.to_string())?;
-    reload(call)?;
+    call.attached.reload()?;
     Ok(Value::Text(format!("already in group {}; its addresses are noted", ticket.group)))
 }
 
@@ -227,9 +245,7 @@ fn reads_merge(options: Option<&str>) -> Result<bool, String> {
 
 /// `p2p_leave()`
 pub(super) fn leave(call: &Call<'_>) -> Outcome {
-    if call.attached.is_in_transaction() {
-        return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
-    }
+    call.refuse_in_transaction()?;
     call.attached.forget(|| drop_private_tables(call.conn))?;
     Ok(Value::Text("left; the rows stay, nothing is captured or sent any more".into()))
 }
@@ -242,7 +258,7 @@ pub(super) fn listen(call: &Call<'_>) -> Outcome {
     fits.map_err(|e| actions::strip(&e))?;
     sidecar.config.insert("listen".into(), address.to_owned());
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
-    reload(call)?;
+    call.attached.reload()?;
     let addresses = call.attached.ask(|node| node.addresses(LISTEN_MS))?;
     Ok(Value::Text(addresses.join("\n")))
 }
@@ -262,16 +278,9 @@ fn joined(call: &Call<'_>) -> Result<Sidecar, String> {
         return Err(NO_NETWORK.into());
     }
     match call.attached.sidecar().map_err(|e| e.to_string())? {
-        Some(sidecar) if sidecar.is_joined => Ok(sidecar),
-        _ => Err("this database shares with nobody yet; call p2p_invite() or p2p_join() first".into()),
-    }
-}
-
-/// Tells the node that the sidecar changed.
-pub(super) fn reload(call: &Call<'_>) -> Result<(), String> {
-    match call.attached.view() {
-        Some(_) => call.attached.ask(|node| node.reload(ASK_MS)).map(drop),
-        None => Ok(()),
+        Some(sidecar) if sidecar.is_joined => call.refuse_in_transaction().map(|()| sidecar),
+        Some(_) => Err(SHARES_WITH_NOBODY.into()),
+        None => refuse_lost(call).and(Err(SHARES_WITH_NOBODY.into())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::world::{World, one, until};
+use crate::world::{World, error, join, one, until};
 
 #[test]
 fn a_commit_of_a_plain_connection_is_sealed_without_polling() {
@@ -52,6 +52,50 @@ fn a_database_whose_keys_are_gone_goes_on_capturing_and_says_what_to_do() {
     assert_eq!(one(&host, "SELECT state || ' ' || pending FROM p2p_status"), "unjoined 1");
     let detail = one(&host, "SELECT detail FROM p2p_status");
     assert!(detail.starts_with("the keys beside the database are missing"), "{detail}");
+}
+
+#[test]
+fn a_database_whose_keys_are_gone_founds_no_second_group() {
+    // p2p_track() made new keys beside the old log: the node refused to open the file for ever, and p2p_invite() waited for
+    // it until its time was over.
+    let world = World::new();
+    let member = world.tracked("m", "CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT)");
+    let host = world.joined("a", &member);
+    until(&host, "SELECT count(*) FROM sale", "0");
+    drop(host);
+    let sidecar = world.path("a").with_extension("db-p2pdb");
+    std::fs::remove_file(&sidecar).unwrap();
+    let host = world.open("a");
+    for call in
+        ["p2p_track('*')", "p2p_track('sale')", "p2p_invite()", "p2p_seal()", "p2p_sync()", "p2p_listen('127.0.0.1:0')"]
+    {
+        let why = error(&host, &format!("SELECT {call}"));
+        assert!(why.contains("the keys of this database are missing; put the file "), "{call}: {why}");
+        assert!(
+            why.contains("a.db-p2pdb back, or p2p_join(ticket) makes it a new device of its group"),
+            "{call}: {why}"
+        );
+        assert!(!sidecar.exists(), "{call}");
+    }
+    host.execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
+    join(&host, &member);
+    until(&member, "SELECT item FROM sale", "tea");
+}
+
+#[test]
+fn the_keys_of_another_group_are_told_at_once_by_whatever_needs_the_node() {
+    let world = World::new();
+    let member = world.tracked("m", "CREATE TABLE sale(id INTEGER PRIMARY KEY)");
+    one(&member, "SELECT p2p_invite()");
+    drop(world.tracked("a", "CREATE TABLE sale(id INTEGER PRIMARY KEY)"));
+    std::fs::copy(world.path("m").with_extension("db-p2pdb"), world.path("a").with_extension("db-p2pdb")).unwrap();
+    let host = world.open("a");
+    for call in ["p2p_invite()", "p2p_listen('127.0.0.1:0')", "p2p_connect('127.0.0.1:1')", "p2p_seal()"] {
+        let begun = Instant::now();
+        let why = error(&host, &format!("SELECT {call}"));
+        assert!(why.contains("belongs to another group"), "{call}: {why}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{call} took {:?}", begun.elapsed());
+    }
 }
 
 #[test]

@@ -67,6 +67,6 @@ fn page(attached: &Attached, conn: &Connection, after: i64) -> Result<Page, Stri
     Ok(Page::whole(vec![row], after))
 }
 
-const UNJOINED: &str =
-    "the keys beside the database are missing: changes are captured and not sealed; p2p_join(ticket) joins again";
+const UNJOINED: &str = "the keys beside the database are missing: changes are captured and not sealed; put the file <database>-p2pdb back, \
+     or p2p_join(ticket) makes this database a new device of its group, with all that is in it";
 const NEW: &str = "no table is tracked; p2p_track('*') begins a group, p2p_join(ticket) joins one";
