@@ -3,6 +3,7 @@ use rusqlite::types::{Value as Sql, ValueRef};
 use std::path::Path;
 
 mod arrival;
+mod columns;
 mod hostile;
 mod identity;
 mod steps;
