@@ -391,7 +391,17 @@ fn open_store(database: &Path, sidecar: &Sidecar) -> Result<Store, StoreError> {
     let conn = Connection::open_with_flags(database, flags)?;
     // Within the gate the hosts of this process wait for us: it is put off rather than waited for another's write lock.
     conn.busy_timeout(WRITE_LOCK)?;
+    switch_to_wal(&conn);
     Store::open(conn, sidecar.identity())
+}
+
+/// `p2p_track` switches the file; within a transaction of its caller it could not. Where this can't either, entries move all
+/// the same, and `p2p_status` tells.
+fn switch_to_wal(conn: &Connection) {
+    let switched = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get::<_, String>(0));
+    if let Err(why) = switched {
+        tracing::debug!(%why, "the journal mode stays");
+    }
 }
 
 fn is_networked(sidecar: &Sidecar) -> bool {

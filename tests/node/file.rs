@@ -120,3 +120,55 @@ fn keys_stand_beside_the_database_for_its_owner_only() {
     let mode = std::fs::metadata(world.path("a").with_extension("db-p2pdb")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+#[test]
+fn a_file_that_is_tracked_within_a_transaction_is_in_wal_mode_after_it() {
+    // It stayed in rollback-journal mode for good: nothing but the answer of p2p_track() said so.
+    let world = World::new();
+    let host = world.open("a");
+    host.execute_batch("BEGIN; CREATE TABLE sale(id INTEGER PRIMARY KEY)").unwrap();
+    let answer = one(&host, "SELECT p2p_track('sale')");
+    assert_eq!(answer, "sale: tracked, 0 rows\nthe file changes to WAL mode after your COMMIT");
+    host.execute_batch("COMMIT").unwrap();
+    until(&host, "SELECT journal_mode FROM pragma_journal_mode", "wal");
+}
+
+#[test]
+fn a_journal_mode_that_hinders_is_told() {
+    let world = World::new();
+    let host = world.tracked("a", "CREATE TABLE sale(id INTEGER PRIMARY KEY)");
+    let detail = one(&host, "SELECT detail FROM p2p_status");
+    assert!(!detail.contains("journal"), "{detail}");
+    drop(host);
+    let plain = world.plain("a");
+    assert_eq!(one(&plain, "PRAGMA journal_mode=DELETE"), "delete");
+    // A read of the rollback journal's kind keeps the file from changing.
+    plain.execute_batch("BEGIN; SELECT count(*) FROM sale").unwrap();
+    let host = world.open("a");
+    let detail = one(&host, "SELECT detail FROM p2p_status");
+    assert!(
+        detail.contains("; the journal mode is delete: run PRAGMA journal_mode=WAL outside a transaction"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn a_connection_that_keeps_the_file_locked_is_told_how_to_let_go() {
+    let world = World::new();
+    let host = world.open("a");
+    host.execute_batch("PRAGMA locking_mode=EXCLUSIVE; CREATE TABLE sale(id INTEGER PRIMARY KEY)").unwrap();
+    let answer = one(&host, "SELECT p2p_track('sale')");
+    assert!(answer.contains("the journal mode stays delete: database is locked"), "{answer}");
+    until(&host, "SELECT state FROM p2p_status", "waiting");
+    let detail = one(&host, "SELECT detail FROM p2p_status");
+    assert!(detail.contains("a connection keeps it locked (PRAGMA locking_mode=EXCLUSIVE)"), "{detail}");
+    assert!(
+        detail.ends_with(
+            "; this connection keeps the file locked: PRAGMA locking_mode=NORMAL, and a read after it, let go"
+        ),
+        "{detail}"
+    );
+    host.execute_batch("PRAGMA locking_mode=NORMAL; SELECT count(*) FROM sale").unwrap();
+    until(&host, "SELECT state FROM p2p_status", "local");
+    until(&host, "SELECT journal_mode FROM pragma_journal_mode", "wal");
+}
