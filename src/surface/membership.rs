@@ -8,7 +8,7 @@ use super::actions::{self, ASK_MS, Call, Outcome};
 use super::wal::{self, Switch};
 use crate::node::config;
 use crate::node::sidecar::Sidecar;
-use crate::store::define::{self, Decision};
+use crate::store::define::{self, Decision, State};
 use crate::store::{self, StoreError};
 use p2pdb_core::ticket::Ticket;
 
@@ -88,9 +88,14 @@ fn found(call: &Call<'_>) -> Result<(), String> {
 /// A line on one table.
 fn tell(name: &str, decision: &Decision) -> String {
     match decision {
-        Decision::Skipped(why) => format!("{name}: not tracked: {why}"),
+        Decision::Skipped(why) => format!("{name}: not tracked: {}", strip_call(why)),
         Decision::Tracked(t) => {
-            let what = if t.is_new { format!("tracked, {} rows", t.rows) } else { "tracked already".to_owned() };
+            let what = match (t.state == State::Captured, t.is_new) {
+                (true, true) => "captured".to_owned(),
+                (true, false) => "captured already".to_owned(),
+                (false, true) => format!("tracked, {} rows", t.rows),
+                (false, false) => "tracked already".to_owned(),
+            };
             if t.note.is_empty() { format!("{name}: {what}") } else { format!("{name}: {what}; {}", t.note) }
         }
     }
@@ -98,8 +103,11 @@ fn tell(name: &str, decision: &Decision) -> String {
 
 /// The function's name stands before every error already.
 fn strip(error: &StoreError) -> String {
-    let text = error.to_string();
-    ["p2p_track: ", "p2p_untrack: "].iter().find_map(|p| text.strip_prefix(p)).map_or(text.clone(), str::to_owned)
+    strip_call(&error.to_string()).to_owned()
+}
+
+fn strip_call(text: &str) -> &str {
+    ["p2p_track: ", "p2p_untrack: "].iter().find_map(|call| text.strip_prefix(call)).unwrap_or(text)
 }
 
 /// `p2p_untrack(table or '*')`
@@ -191,18 +199,23 @@ fn revive(call: &Call<'_>, ticket: &Ticket) -> Outcome {
 
 /// A ticket to the own group brings addresses, and a newer secret.
 fn rejoin(call: &Call<'_>, mut sidecar: Sidecar, ticket: &Ticket, merges: bool) -> Outcome {
+    let mut merged = String::new();
     if merges {
-        whole(call.conn, || {
+        let tables = whole(call.conn, || {
             define::set_existing(call.conn, true).map_err(|e| strip(&e))?;
-            define::retry_parked(call.conn).map(drop).map_err(|e| strip(&e))
+            define::retry_parked(call.conn).map_err(|e| strip(&e))
         })?;
+        merged = match tables.as_slice() {
+            [] => "; no table waits to be merged, those that arrive are".to_owned(),
+            tables => format!("; rows merged into the group's: {}", tables.join(", ")),
+        };
     }
     ticket.addresses.iter().for_each(|a| sidecar.remember(a));
     sidecar.is_joined = true;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     call.attached.start().map_err(|e| e.to_string())?;
     call.attached.reload()?;
-    Ok(Value::Text(format!("already in group {}; its addresses are noted", ticket.group)))
+    Ok(Value::Text(format!("already in group {}; its addresses are noted{merged}", ticket.group)))
 }
 
 /// Makes room for another group's log. Gives the tables that were tracked for the one before.

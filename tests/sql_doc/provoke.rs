@@ -145,7 +145,7 @@ const SCRIPTS: &[&str] = &[
      m INSERT INTO p2p_log(seq, entry) VALUES(1, x'00')",
     "a INSERT INTO p2p_log(entry) VALUES(x'00')",
     "m SELECT p2p_track('*')
-     m INSERT INTO p2p_log(entry) VALUES(x'00')",
+     m INSERT INTO p2p_log(entry) VALUES(x'0102')",
     "a CREATE TABLE t(id INTEGER PRIMARY KEY)
      a SELECT p2p_track('*')
      a SELECT p2p_seal()

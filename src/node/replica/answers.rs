@@ -166,7 +166,7 @@ impl Replica {
             Err(why) => return Some(Err(why)),
         }
         if !self.is_networked() {
-            return Some(Ok("local: sealed; the network is off, or nobody was invited".into()));
+            return Some(Ok(format!("local: sealed; {}", self.why_local())));
         }
         if self.links.has_batches() || self.links.is_proving() || self.links.dialer.is_trying() {
             return None;
