@@ -20,6 +20,7 @@ use crate::store::{Store, StoreError};
 
 mod answers;
 mod elsewhere;
+mod forks;
 mod links;
 mod show;
 mod wire;
@@ -151,6 +152,7 @@ impl Replica {
             self.look(tools.now);
             self.work(tools);
             self.stream(tools);
+            self.heed_forks(tools);
             self.dial(tools);
         }
         // Before the answers: who was answered may look at once, and must see what the answer says.
@@ -248,6 +250,7 @@ impl Replica {
         if self.is_follower {
             return Ok(false);
         }
+        let sidecar = self.at_home(sidecar)?;
         let mut opened = None;
         // Opening may create the private tables: a write like any other.
         let entered = self.shared.gate.enter(&mut || opened = Some(open_store(&database, &sidecar)));
@@ -265,6 +268,12 @@ impl Replica {
             opened => opened.map_err(|e| e.to_string())?,
         };
         self.trouble.busy = None;
+        if store.is_retired() {
+            drop(store);
+            self.keep(&sidecar.with_new_author().map_err(|e| e.to_string())?)?;
+            self.next_leader_ms = 0;
+            return Ok(false);
+        }
         self.watch(tools);
         let peers = sidecar.peers.clone();
         let told = store.last_arrival().map_err(|e| e.to_string())?;

@@ -18,6 +18,7 @@ mod existing;
 mod kinds;
 
 pub use armed::check_armed;
+pub(super) use armed::reconcile_all;
 pub(super) use build::build;
 pub use build::retry_parked;
 pub use existing::{any_rows, set_existing, tracked};

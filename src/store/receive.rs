@@ -3,7 +3,7 @@
 //! Whatever way they come, over the network or through `p2p_log`, they pass here. The checks are the core's
 //! ([`p2pdb_core::chain`]) and need no lock.
 
-use p2pdb_core::chain::{self, Chains, CheckError, Checked, CheckedBatch, Held};
+use p2pdb_core::chain::{self, Chains, CheckError, Checked, CheckedBatch, Held, Refused};
 use p2pdb_core::id::{AuthorId, EntryId, Life, Seq};
 use rusqlite::{OptionalExtension, params};
 
@@ -23,7 +23,8 @@ pub struct Received {
 }
 
 impl Store {
-    /// Takes in a batch from a peer, in the order it came. `cursor` says how far of that peer's arrival order is here then.
+    /// Takes in a batch from a peer, in the order it came. Where it shows that an author's branch here is to be given up, that is
+    /// done, and the batch refused: the log is another now. `cursor` says how far of that peer's arrival order is here then.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if an entry breaks a rule: nothing of the batch is kept then. A failure of
@@ -35,7 +36,15 @@ impl Store {
         now_ms: u64,
         mut has_time: impl FnMut() -> bool,
     ) -> Result<Received, StoreError> {
-        let CheckedBatch { fresh, .. } = self.check(batch)?;
+        let CheckedBatch { fresh, heads } = match self.check(batch) {
+            Ok(checked) => checked,
+            Err(StoreError::Refused(Refused::Fork(author, seq))) if self.compared(&author).is_some() => {
+                self.give_up(&author, seq, now_ms)?;
+                return Err(StoreError::Refused(Refused::Fork(author, seq)));
+            }
+            Err(why) => return Err(why),
+        };
+        self.note_compared(&heads);
         self.write(|store| {
             // What is sealed inside the transaction comes before or behind; the batch itself is one run of numbers.
             let after = store.last_arrival()?;

@@ -186,9 +186,8 @@ fn configured(call: &Call<'_>) -> Result<BTreeMap<String, String>, String> {
 }
 
 /// The group's log and rows are here, the keys are not: a copy of a database, or one whose sidecar was lost. It is a new device
-/// that has all that the old one had.
+/// that has all that the old one had. Where the old one goes on elsewhere the store finds it out, and writes anew what differs.
 fn revive(call: &Call<'_>, ticket: &Ticket) -> Outcome {
-    whole(call.conn, || store::renew_life(call.conn).map_err(|e| e.to_string()))?;
     let mut sidecar = Sidecar::join(ticket).map_err(|e| e.to_string())?;
     sidecar.config = configured(call)?;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;

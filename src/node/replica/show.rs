@@ -72,6 +72,9 @@ impl Replica {
             return (State::Failing, what.into());
         }
         if connected.is_empty() {
+            if let Some(why) = &self.links.fork_told {
+                return (State::Failing, why.clone());
+            }
             return (State::Alone, "no peer is connected; changes are kept and sent once one is".into());
         }
         let (behind, ahead) =

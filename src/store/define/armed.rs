@@ -123,6 +123,22 @@ pub(super) fn reconcile(conn: &Connection, t: i64, definition: &Definition) -> R
     Ok(capture::mark_all(conn, t, definition)?)
 }
 
+/// The same for every table that is exchanged.
+pub(in crate::store) fn reconcile_all(conn: &Connection) -> Result<(), StoreError> {
+    let names = conn
+        .prepare("SELECT t, name FROM _p2p_table WHERE state IN (0, 1)")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(i64, String)>>>()?;
+    for (t, name) in names {
+        match Definition::read_local(conn, &name) {
+            Ok(definition) => reconcile(conn, t, &definition).map(drop)?,
+            Err(ReadError::Missing | ReadError::NotATable(_)) => {}
+            Err(ReadError::Sqlite(e)) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
 /// Rows that have a record, by the key that it is kept under.
 fn mark_records(conn: &Connection, t: i64, definition: &Definition) -> Result<(), StoreError> {
     let records = records::table(t);
