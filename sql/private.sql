@@ -1,7 +1,8 @@
 -- The private tables. Made at the first p2p_track or p2p_join, in the database's own file; never STRICT, so
 -- that any SQLite from 3.35 on can open and write the file.
 
--- Facts of this database: 'format', 'life' (of the arrival order), 'clock' (the floor), 'digest', 'group'.
+-- Facts of this database: 'format', 'life' (of the arrival order), 'clock' (the floor), 'digest', 'group', 'author' (who
+-- writes here), 'former' (who did before).
 CREATE TABLE IF NOT EXISTS _p2p_meta(
   key TEXT PRIMARY KEY,
   value

@@ -43,8 +43,8 @@ pub enum Busy {
     /// A host connection is in a transaction, or has a read open.
     #[error("a connection of this process has a transaction or a read open; COMMIT it, or reset the statement")]
     Transaction,
-    /// Another process holds the write lock.
-    #[error("another process is writing to the file")]
+    /// Another process holds the write lock, or somebody the whole file.
+    #[error("another process is writing to the file, or a connection keeps it locked (PRAGMA locking_mode=EXCLUSIVE)")]
     OtherProcess,
 }
 

@@ -18,6 +18,7 @@ mod authors;
 pub mod define;
 mod error;
 mod flags;
+mod fork;
 mod import;
 mod literal;
 mod log;
@@ -27,6 +28,7 @@ mod private;
 mod receive;
 mod records;
 mod renumber;
+mod replay;
 mod rows;
 mod seal;
 mod seen;
@@ -39,7 +41,7 @@ mod withheld;
 pub use apply::Applied;
 pub use error::StoreError;
 pub use import::{Drained, stage};
-pub use private::{drop_private_tables, group, has_private_tables, renew_life};
+pub use private::{drop_private_tables, group, has_private_tables};
 pub use receive::{Offered, Received, Taken};
 pub use seal::Sealed;
 pub use view::{ConflictLine, Fate, Finding, Growth, KeyKind, LogLine, Status, TableLine, View};
@@ -74,6 +76,8 @@ pub struct Store {
     flags: flags::Flags,
     /// The schema cookie at which the triggers were last found in place.
     tended: Option<i64>,
+    /// Who wrote here before.
+    former: fork::Former,
     /// What is known of an atomic group that stays open between two transactions.
     open_group: seal::OpenGroup,
 }
@@ -112,7 +116,7 @@ impl Store {
         create_private_tables(&conn)?;
         conn.execute("INSERT OR IGNORE INTO _p2p_meta(key, value) VALUES('group', ?1)", [identity.group.0])?;
         let hasher = CellHasher::new(identity.group);
-        let (authors, tables, flags, life, tended, open_group) = Default::default();
+        let (authors, tables, flags, life, tended, former, open_group) = Default::default();
         let mut store = Self {
             conn,
             identity,
@@ -124,10 +128,12 @@ impl Store {
             life,
             flags,
             tended,
+            former,
             open_group,
         };
         store.life = Life(store.meta::<[u8; 16]>("life")?.unwrap_or_default());
         store.reload()?;
+        store.note_author()?;
         Ok(store)
     }
 

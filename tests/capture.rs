@@ -267,9 +267,10 @@ fn columns_come_and_go_by_plain_alter_table() {
     define::check_armed(&conn).unwrap();
     let (state, note): (i64, String) =
         conn.query_row("SELECT state, note FROM _p2p_table", [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
-    assert_eq!(
-        (state, note.as_str()),
-        (4, "the column \"a\" is gone since the table was tracked: its changes are captured and not exchanged")
+    assert_eq!(state, 4);
+    assert!(
+        note.starts_with("the column \"a\" is gone since the table was tracked: its changes are captured"),
+        "{note}"
     );
 }
 

@@ -9,7 +9,7 @@ impl Log for Store {
     type Error = StoreError;
 
     fn frontier(&self) -> Result<Vec<Head>, StoreError> {
-        Ok(Store::frontier(self))
+        Store::frontier(self)
     }
 
     fn life(&self) -> Life {

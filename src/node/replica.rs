@@ -20,6 +20,7 @@ use crate::store::{Store, StoreError};
 
 mod answers;
 mod elsewhere;
+mod forks;
 mod links;
 mod show;
 mod wire;
@@ -154,6 +155,7 @@ impl Replica {
             self.work(tools);
             self.stream(tools);
             self.sync(tools);
+            self.heed_forks(tools);
             self.dial(tools);
         }
         // Before the answers: who was answered may look at once, and must see what the answer says.
@@ -251,6 +253,7 @@ impl Replica {
         if self.is_follower {
             return Ok(false);
         }
+        let sidecar = self.at_home(sidecar)?;
         let mut opened = None;
         // Opening may create the private tables: a write like any other.
         let entered = self.shared.gate.enter(&mut || opened = Some(open_store(&database, &sidecar)));
@@ -268,6 +271,12 @@ impl Replica {
             opened => opened.map_err(|e| e.to_string())?,
         };
         self.trouble.busy = None;
+        if store.is_retired() {
+            drop(store);
+            self.keep(&sidecar.with_new_author().map_err(|e| e.to_string())?)?;
+            self.next_leader_ms = 0;
+            return Ok(false);
+        }
         self.watch(tools);
         let peers = sidecar.peers.clone();
         let told = store.last_arrival().map_err(|e| e.to_string())?;
@@ -397,7 +406,17 @@ fn open_store(database: &Path, sidecar: &Sidecar) -> Result<Store, StoreError> {
     let conn = Connection::open_with_flags(database, flags)?;
     // Within the gate the hosts of this process wait for us: it is put off rather than waited for another's write lock.
     conn.busy_timeout(WRITE_LOCK)?;
+    switch_to_wal(&conn);
     Store::open(conn, sidecar.identity())
+}
+
+/// `p2p_track` switches the file; within a transaction of its caller it could not. Where this can't either, entries move all
+/// the same, and `p2p_status` tells.
+fn switch_to_wal(conn: &Connection) {
+    let switched = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get::<_, String>(0));
+    if let Err(why) = switched {
+        tracing::debug!(%why, "the journal mode stays");
+    }
 }
 
 fn is_networked(sidecar: &Sidecar) -> bool {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use crate::store::Identity;
 
@@ -32,6 +33,8 @@ pub struct Sidecar {
     pub config: BTreeMap<String, String>,
     /// Addresses of peers: from tickets, `p2p_connect`, and good ones of the past.
     pub peers: Vec<String>,
+    /// When the database file was made that it belongs to, in nanoseconds since 1970; none where that is not known.
+    born: Option<u64>,
 }
 
 /// Why the sidecar can't be used.
@@ -53,7 +56,9 @@ pub enum SidecarError {
     Random(#[from] getrandom::Error),
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// It did not say yet when the database file was made.
+const VERSION_WITHOUT_BIRTH: u8 = 1;
 const CHECKSUM_BYTES: usize = 8;
 /// Bytes of a sidecar: keys are few; configuration and peers are bounded where they are set.
 const SIDECAR_BYTES_MAX: usize = 256 * 1024;
@@ -83,6 +88,7 @@ impl Sidecar {
             is_joined: false,
             config,
             peers,
+            born: None,
         })
     }
 
@@ -100,7 +106,27 @@ impl Sidecar {
             is_joined: true,
             config: BTreeMap::new(),
             peers: ticket.addresses.clone(),
+            born: None,
         })
+    }
+
+    /// The same member with a new author key.
+    ///
+    /// # Errors
+    /// [`SidecarError::Random`].
+    pub fn with_new_author(self) -> Result<Self, SidecarError> {
+        Ok(Self { author_seed: random()?, born: None, ..self })
+    }
+
+    /// Was it copied along with its database? A copy is a file of its own, made at another time: the inode would not do, which
+    /// some file systems give anew at each mount.
+    pub fn is_copied(&self, database: &Path) -> bool {
+        matches!((self.born, born(database)), (Some(noted), Some(born)) if noted != born)
+    }
+
+    /// Does it not know yet which database file it belongs to?
+    pub fn is_homeless(&self) -> bool {
+        self.born.is_none()
     }
 
     /// Who writes here, and for whom.
@@ -136,12 +162,8 @@ impl Sidecar {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(SidecarError::Io { path, source }),
         };
-        let body = match bytes.split_first() {
-            Some((&VERSION, rest)) => rest.split_last_chunk().filter(|(body, sum)| checksum(body) == **sum),
-            _ => None,
-        };
-        match body.and_then(|(body, _)| bincode::decode_from_slice(body, codec()).ok()) {
-            Some((sidecar, _)) => Ok(Some(sidecar)),
+        match read(&bytes) {
+            Some(sidecar) => Ok(Some(sidecar)),
             None => Err(SidecarError::Damaged(path)),
         }
     }
@@ -153,7 +175,8 @@ impl Sidecar {
     pub fn save(&self, database: &Path) -> Result<(), SidecarError> {
         let path = Self::path(database);
         let mut bytes = vec![VERSION];
-        match bincode::encode_to_vec(self, codec()) {
+        let homed = Self { born: self.born.or_else(|| born(database)), ..self.clone() };
+        match bincode::encode_to_vec(homed, codec()) {
             Ok(body) => {
                 bytes.extend(&body);
                 bytes.extend(checksum(&body));
@@ -204,6 +227,24 @@ impl SetAside {
     pub fn remove(self) -> Result<(), SidecarError> {
         fs::remove_file(&self.aside).map_err(|source| SidecarError::Io { path: self.aside, source })
     }
+}
+
+fn read(bytes: &[u8]) -> Option<Sidecar> {
+    let (version, rest) = bytes.split_first()?;
+    let (body, _) = rest.split_last_chunk().filter(|(body, sum)| checksum(body) == **sum)?;
+    let mut body = body.to_vec();
+    match *version {
+        VERSION => {}
+        VERSION_WITHOUT_BIRTH => body.extend(bincode::encode_to_vec(None::<u64>, codec()).ok()?),
+        _ => return None,
+    }
+    Some(bincode::decode_from_slice(&body, codec()).ok()?.0)
+}
+
+/// When a file was made, where the file system tells.
+fn born(file: &Path) -> Option<u64> {
+    let made = file.metadata().ok()?.created().ok()?;
+    u64::try_from(made.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
 }
 
 /// A flipped bit in a key is no valid key, nor is it seen: entries signed with it would be refused by every peer.

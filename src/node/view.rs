@@ -10,7 +10,7 @@ pub enum State {
     Unjoined,
     /// Another process runs the node of this file.
     Follower,
-    /// Sealing; the network is off, or nobody was invited.
+    /// Sealing; the network is off, or nobody was invited yet.
     Local,
     /// On the network, with no peer connected.
     Alone,

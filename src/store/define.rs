@@ -18,6 +18,7 @@ mod existing;
 mod kinds;
 
 pub use armed::check_armed;
+pub(super) use armed::reconcile_all;
 pub(super) use build::build;
 pub use build::retry_parked;
 pub use existing::{any_rows, set_existing, tracked};
@@ -121,13 +122,7 @@ fn check_options(options: &str) -> Result<(), StoreError> {
 fn track_in(conn: &Connection, definition: &Definition) -> Result<Tracking, StoreError> {
     let name = definition.name.clone();
     let bytes = definition.to_bytes();
-    let (mut state, mut note) = (State::New, note_of(definition));
-    if definition.key.is_none() {
-        state = State::Captured;
-    } else if let Err(e) = Definition::read(&bytes) {
-        state = State::Captured;
-        note = format!("its changes are captured and not exchanged: its definition can't be announced, {e}");
-    }
+    let (mut state, note) = standing(definition, &bytes);
     let before = listed(conn, &name)?;
     let is_same = |b: &Listed| Definition::read(&b.definition).is_ok_and(|d| definition.difference(&d).is_none());
     let t = match before.last() {
@@ -219,6 +214,19 @@ fn track_these(conn: &Connection, names: &[String]) -> Result<Vec<(String, Decis
         decisions.push((name.clone(), decision));
     }
     Ok(decisions)
+}
+
+/// How a table of this definition takes part, and what is special about it.
+fn standing(definition: &Definition, bytes: &[u8]) -> (State, String) {
+    let note = note_of(definition);
+    match Definition::read(bytes) {
+        _ if definition.key.is_none() => (State::Captured, note),
+        Ok(_) => (State::New, note),
+        Err(e) => {
+            let why = format!("its changes are captured and not exchanged: its definition can't be announced, {e}");
+            (State::Captured, why)
+        }
+    }
 }
 
 /// What is special about a table.

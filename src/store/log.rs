@@ -27,11 +27,23 @@ fn read(row: &Row<'_>, authors: &Authors) -> rusqlite::Result<LogEntry> {
 
 impl Store {
     /// The end of each author's chain, in the order of author ids.
-    pub fn frontier(&self) -> Vec<Head> {
-        let heads = self.authors.iter().filter(|a| a.held.0 > 0);
-        let mut heads: Vec<_> = heads.map(|a| Head { author: a.id, seq: a.held, id: a.head, clock: a.clock }).collect();
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn frontier(&self) -> Result<Vec<Head>, StoreError> {
+        let heads = self.authors.iter().filter(|a| a.held.0 > 0 && self.compared(&a.id).is_none());
+        let heads = heads.map(|a| Head { author: a.id, seq: a.held, id: a.head, clock: a.clock });
+        let mut heads: Vec<_> = heads.chain(self.doubted_heads()?).collect();
         heads.sort_unstable_by_key(|h| h.author);
-        heads
+        Ok(heads)
+    }
+
+    /// The ends of what may be shown of chains that a peer has otherwise.
+    fn doubted_heads(&self) -> Result<Vec<Head>, StoreError> {
+        let shown = self.authors.iter().filter_map(|a| Some((a.id, self.compared(&a.id)?)));
+        let entries = shown.map(|(author, seq)| self.entry(&author, seq));
+        let heads = entries.filter_map(Result::transpose);
+        heads.map(|e| e.map(|LogEntry { author, seq, id, clock, .. }| Head { author, seq, id, clock })).collect()
     }
 
     /// One entry by author and number.
@@ -80,6 +92,9 @@ impl Store {
         let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
             let entry = read(row, &self.authors)?;
+            if self.compared(&entry.author).is_some_and(|seq| entry.seq > seq) {
+                continue;
+            }
             bytes += entry.bytes.len();
             if bytes > bytes_max && !found.is_empty() {
                 break;

@@ -50,7 +50,13 @@ impl SqliteRows<'_> {
         }
     }
 
-    fn name_shown_as(&mut self, name: &Name, parent: i64, depth: usize) -> Result<Option<Value>, StoreError> {
+    /// The key that the row of table `parent` shows which has this name; none if that row is not there.
+    pub(super) fn name_shown_as(
+        &mut self,
+        name: &Name,
+        parent: i64,
+        depth: usize,
+    ) -> Result<Option<Value>, StoreError> {
         let Some(table) = self.shared.tables.get(parent) else { return Ok(None) };
         match (name, table.merge.id_column) {
             (Name::Born { dot, id }, Some(_)) => Ok(self.shown_id(parent, dot, *id)?.map(Value::Integer)),

@@ -26,14 +26,6 @@ pub fn group(conn: &Connection) -> rusqlite::Result<Option<GroupId>> {
     conn.query_row(sql, [], |row| row.get(0).map(GroupId)).optional()
 }
 
-/// Begins a new life of the arrival order: the database may be a copy, and peers count what they have of each life.
-///
-/// # Errors
-/// SQLite's.
-pub fn renew_life(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute("UPDATE main._p2p_meta SET value = randomblob(16) WHERE key = 'life'", []).map(drop)
-}
-
 /// Makes the database an ordinary one: takes away every trigger and table of ours. The user's rows stay as they are.
 ///
 /// # Errors

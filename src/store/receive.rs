@@ -40,7 +40,8 @@ pub struct Received {
 
 impl Store {
     /// Takes in batches from peers, all in one transaction: one fsync serves them all. Of a batch in which an entry breaks a
-    /// rule nothing is kept. The first is taken in whatever `has_time` says.
+    /// rule nothing is kept. Where one shows that an author's branch here is to be given up, that is done once the others are
+    /// in: the log is another then. The first is taken in whatever `has_time` says.
     ///
     /// # Errors
     /// SQLite's: the store is as it was then, and the batches may be offered again.
@@ -50,7 +51,7 @@ impl Store {
         now_ms: u64,
         mut has_time: impl FnMut() -> bool,
     ) -> Result<Received, StoreError> {
-        self.write(|store| {
+        let received = self.write(|store| {
             let mut batches = Vec::with_capacity(offered.len());
             for batch in offered {
                 if !batches.is_empty() && !has_time() {
@@ -59,13 +60,21 @@ impl Store {
                 batches.push(store.take_in(batch)?);
             }
             Ok(Received { batches, applied: store.apply_in(now_ms, &mut has_time)? })
-        })
+        })?;
+        for refused in &received.batches {
+            if let Err(Refused::Fork(author, seq)) = refused
+                && self.compared(author).is_some()
+            {
+                self.give_up(author, *seq, now_ms)?;
+            }
+        }
+        Ok(received)
     }
 
     /// What is sealed in the same transaction comes before or behind; a batch is one run of arrival numbers.
     fn take_in<B: AsRef<[u8]>>(&mut self, batch: &Offered<'_, B>) -> Result<Result<Taken, Refused>, StoreError> {
-        let fresh = match self.check(batch.entries) {
-            Ok(CheckedBatch { fresh, .. }) => fresh,
+        let CheckedBatch { fresh, heads } = match self.check(batch.entries) {
+            Ok(checked) => checked,
             Err(StoreError::Refused(why)) => return Ok(Err(why)),
             Err(why) => return Err(why),
         };
@@ -76,6 +85,7 @@ impl Store {
         if let Some((life, n)) = batch.cursor {
             self.remember(&life, n)?;
         }
+        self.note_compared(&heads);
         Ok(Ok(Taken { stored: fresh.len(), after, last: self.last_arrival()? }))
     }
 

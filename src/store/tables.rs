@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::{StoreError, records};
 use crate::quote::Quoted;
-use crate::schema;
+use crate::schema::{self, Definition};
 
 /// One tracked table that is there.
 #[derive(Clone, Debug)]
@@ -219,6 +219,29 @@ fn foreign_keys(conn: &Connection, child: &Tracked, tables: &Tables) -> Result<V
     Ok(found)
 }
 
+/// What the merge knows of a table with these columns, whether it is here or not. Which of them are references depends on the
+/// other tables.
+pub(super) fn merged(id: TableId, definition: &Definition, names: &[String]) -> merge::Table {
+    let place = |column: &str| names.iter().position(|n| n.eq_ignore_ascii_case(column));
+    let key = definition.key_columns();
+    let mut key: Vec<_> = key.into_iter().filter_map(|(c, collation)| Some((place(&c)?, collation))).collect();
+    let mut id_column = None;
+    if definition.is_alias() {
+        id_column = key.first().map(|k| k.0);
+        key.clear();
+    }
+    merge::Table { id, id_column, key, columns: names.len(), refs: Vec::new() }
+}
+
+/// Is the table here with all these columns? The schema may have moved since it was looked at.
+fn has_columns(conn: &Connection, table: &str, names: &[String]) -> rusqlite::Result<bool> {
+    let sql = "SELECT name FROM pragma_table_xinfo(?1, 'main')
+               WHERE EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)";
+    let here =
+        conn.prepare_cached(sql)?.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    Ok(!here.is_empty() && names.iter().all(|name| here.iter().any(|h| h.eq_ignore_ascii_case(name))))
+}
+
 impl Tracked {
     #[allow(clippy::too_many_arguments)]
     fn build(
@@ -232,23 +255,14 @@ impl Tracked {
         is_new: bool,
     ) -> Result<Option<Self>, StoreError> {
         let Some(def) = schema::read_definition(&definition)? else { return Ok(None) };
-        let exists: bool = conn.query_row(
-            "SELECT EXISTS(SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)",
-            [&name],
-            |row| row.get(0),
-        )?;
-        if !exists || columns.len() != names.len() {
+        if columns.len() != names.len() || !has_columns(conn, &name, &names)? {
             return Ok(None);
         }
         let place = |column: &str| names.iter().position(|n| n.eq_ignore_ascii_case(column));
-        let key: Vec<_> = def.key_columns().into_iter().filter_map(|(c, coll)| Some((place(&c)?, coll))).collect();
-        let is_alias = def.is_alias();
-        let id_column = if is_alias { key.first().map(|k| k.0) } else { None };
-        let merge_key = if is_alias { Vec::new() } else { key.clone() };
-        let merge = merge::Table { id, id_column, key: merge_key, columns: columns.len(), refs: Vec::new() };
+        let merge = merged(id, &def, &names);
         let groups =
             def.check_groups_by_name().into_iter().map(|g| g.iter().filter_map(|c| place(c)).collect()).collect();
-        let key: Vec<usize> = key.iter().map(|k| k.0).collect();
+        let key: Vec<usize> = def.key_columns().iter().filter_map(|(c, _)| place(c)).collect();
         let sql = Sql::new(t, &name, &names, &key);
         let (refs, referring) = (BTreeMap::new(), Vec::new());
         Ok(Some(Self { t, name, merge, columns, names, groups, refs, referring, is_new, definition, sql }))

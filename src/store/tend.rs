@@ -1,5 +1,6 @@
 //! Tending the schema: what the user changed in it since the last look.
 
+use super::tables::Tables;
 use super::{Store, StoreError, define};
 
 impl Store {
@@ -17,7 +18,8 @@ impl Store {
             let armed = define::check_armed(&store.conn)?;
             let fresh = define::track_new(&store.conn)?;
             let built = define::retry_parked(&store.conn)?;
-            store.refresh_tables()?;
+            // What is tracked may be other tables now under the same cookie.
+            store.tables = Tables::load(&store.conn)?;
             Ok(!armed.is_empty() || !fresh.is_empty() || !built.is_empty())
         })?;
         self.tended = Some(self.conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?);

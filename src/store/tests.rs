@@ -3,9 +3,12 @@ use rusqlite::types::{Value as Sql, ValueRef};
 use std::path::Path;
 
 mod arrival;
+mod columns;
+mod fork;
 mod hostile;
 mod identity;
 mod steps;
+mod verify;
 
 struct Replica {
     user: Connection,

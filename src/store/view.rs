@@ -6,10 +6,7 @@
 use p2pdb_core::cellhash::CellHasher;
 use p2pdb_core::clock::Clock;
 use p2pdb_core::id::{AuthorId, GroupId};
-use p2pdb_core::merge::Key;
-use p2pdb_core::name::Name;
 use p2pdb_core::record::AuthorNumbers;
-use p2pdb_core::value::Value;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
@@ -21,6 +18,7 @@ use super::tables::{Tables, Tracked};
 mod conflicts;
 mod growth;
 mod log;
+mod shown;
 mod status;
 mod tables;
 mod verify;
@@ -90,55 +88,4 @@ impl<'c> View<'c> {
 
 fn clock_of(v: i64) -> Clock {
     Clock(v as u64)
-}
-
-/// A row's key for people: the value, or a JSON array of the values of a key of several columns.
-pub(super) fn key_text(rows: &mut SqliteRows<'_>, name: &Name) -> Result<String, StoreError> {
-    let key = match name {
-        Name::Key(bytes) => Key::Name(bytes.clone()),
-        Name::Born { dot, id } => {
-            let moved = p2pdb_core::merge::Rows::moved(rows, dot)?;
-            // A hidden row shows no id: it is told by the one that it was born with.
-            Key::Id(moved.filter(|id| *id >= 0).unwrap_or(*id))
-        }
-    };
-    let values = match rows.key_params(&key)? {
-        Some(values) => values,
-        // It refers to a row that is not there: what is left of the key are the plain values.
-        None => match name {
-            Name::Key(bytes) => p2pdb_core::name::key_values(bytes).unwrap_or_default(),
-            Name::Born { .. } => Vec::new(),
-        },
-    };
-    Ok(match values.as_slice() {
-        [value] => text_of(value),
-        values => serde_json::Value::from(values.iter().map(json_of).collect::<Vec<_>>()).to_string(),
-    })
-}
-
-fn text_of(value: &Value) -> String {
-    match value {
-        Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
-        value => match json_of(value) {
-            serde_json::Value::String(s) => s,
-            json => json.to_string(),
-        },
-    }
-}
-
-fn json_of(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Null => serde_json::Value::Null,
-        Value::Integer(i) => (*i).into(),
-        Value::Real(r) => serde_json::Number::from_f64(*r).map_or_else(|| r.to_string().into(), Into::into),
-        Value::Text(text) => String::from_utf8_lossy(text).into(),
-        Value::Blob(bytes) => {
-            let hex: String = bytes.iter().map(|b| format!("{b:02X}")).collect();
-            format!("x'{hex}'").into()
-        }
-        Value::Ref(name) => match &**name {
-            Name::Born { id, .. } => (*id).into(),
-            Name::Key(_) => serde_json::Value::Null,
-        },
-    }
 }

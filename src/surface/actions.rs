@@ -7,14 +7,17 @@ use std::sync::Arc;
 
 use super::attached::Attached;
 use super::{ids, membership, memory, tables};
-use crate::node::config;
 use crate::node::sidecar::Sidecar;
+use crate::node::{Node, NodeError, config};
 use crate::store::View;
 
 /// Milliseconds that `p2p_sync()` and `p2p_wait()` wait where no time is given.
 const WAIT_MS: u64 = 5_000;
 /// Milliseconds that an action waits for the node. Most take none; the node may be sealing a million rows at that moment.
 pub(super) const ASK_MS: u64 = 30_000;
+
+/// What a function says that can't do its work within a transaction of its caller.
+pub(super) const IN_TRANSACTION: &str = "inside a transaction; COMMIT first, and call it in a statement of its own";
 
 /// A function's answer, or what went wrong and what to do.
 pub(super) type Outcome = Result<Value, String>;
@@ -42,6 +45,28 @@ impl Call<'_> {
             None | Some(Value::Null) => Ok(None),
             Some(_) => self.text(at, what).map(Some),
         }
+    }
+
+    /// The keys of a database that is in a group.
+    pub(super) fn keys(&self) -> Result<Sidecar, String> {
+        match self.attached.sidecar().map_err(|e| e.to_string())? {
+            Some(keys) => Ok(keys),
+            None => {
+                membership::refuse_lost(self)?;
+                Err("this database has no group yet; call p2p_track() or p2p_join() first".into())
+            }
+        }
+    }
+
+    /// Runs `ask` on the node of a database that is in a group.
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&Node) -> Result<T, NodeError>) -> Result<T, String> {
+        self.keys()?;
+        self.attached.ask(ask)
+    }
+
+    /// Refuses what a ROLLBACK could not undo, and what would wait for the caller's own COMMIT.
+    pub(super) fn refuse_in_transaction(&self) -> Result<(), String> {
+        if self.attached.is_in_transaction() { Err(IN_TRANSACTION.into()) } else { Ok(()) }
     }
 
     /// Milliseconds, or the default.
@@ -143,7 +168,7 @@ fn configure(call: &Call<'_>) -> Outcome {
         config::check(key, value).map_err(|e| strip(&e))?;
         sidecar.config.insert(key.name.to_owned(), value.to_owned());
         call.attached.keep(sidecar.clone()).map_err(|e| e.to_string())?;
-        membership::reload(call)?;
+        call.attached.reload()?;
     }
     Ok(Value::Text(config::value(key, &sidecar.config)))
 }
@@ -158,7 +183,7 @@ fn seal(call: &Call<'_>) -> Outcome {
     if call.attached.file().is_none() {
         return memory::seal(call);
     }
-    let entries = call.attached.ask(|node| node.seal(ASK_MS))?;
+    let entries = call.ask(|node| node.seal(ASK_MS))?;
     Ok(entries.parse().map_or(Value::Text(entries), Value::Integer))
 }
 
@@ -167,7 +192,7 @@ fn sync(call: &Call<'_>) -> Outcome {
     if call.attached.file().is_none() {
         return memory::sync(call);
     }
-    call.attached.ask(|node| node.sync(timeout_ms)).map(Value::Text)
+    call.ask(|node| node.sync(timeout_ms)).map(Value::Text)
 }
 
 fn wait(call: &Call<'_>) -> Outcome {
@@ -175,9 +200,9 @@ fn wait(call: &Call<'_>) -> Outcome {
     if call.attached.file().is_none() {
         return Err(membership::NO_NETWORK.into());
     }
-    match call.attached.ask(|node| Ok(node.wait_remote(timeout_ms)))? {
+    match call.ask(|node| Ok(node.wait_remote(timeout_ms)))? {
         Ok(_) => Ok(Value::Integer(1)),
-        Err(crate::node::NodeError::Timeout(_)) => Ok(Value::Integer(0)),
+        Err(NodeError::Timeout(_)) => Ok(Value::Integer(0)),
         Err(why) => Err(why.to_string()),
     }
 }

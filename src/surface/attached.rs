@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::actions::ASK_MS;
+use super::actions::{ASK_MS, IN_TRANSACTION};
 use super::fork;
 use super::hosts::{self, Db, HostGate, Lent};
 use crate::node::sidecar::{SetAside, Sidecar, SidecarError};
@@ -137,19 +137,25 @@ impl Attached {
             return Err(NodeError::Forked.to_string());
         }
         self.start_if_joined();
-        let Some(lent) = self.lend() else {
-            return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
-        };
+        let Some(lent) = self.lend() else { return Err(IN_TRANSACTION.into()) };
         let seat = self.lock_seat();
         let answer = match &seat.node {
             Some(node) => ask(node).map_err(|e| e.to_string()),
-            None => Err(match self.sidecar() {
-                Err(why) => why.to_string(),
-                Ok(_) => "this database has no group yet; call p2p_track() or p2p_join() first".into(),
-            }),
+            None => Err("this connection is closed; open the database again".into()),
         };
         drop(lent);
         answer
+    }
+
+    /// Tells the node, if there is one, that the sidecar changed. It answers without a turn at the file, so this is safe inside
+    /// a transaction.
+    pub(super) fn reload(&self) -> Result<(), String> {
+        if is_forked() {
+            return Ok(());
+        }
+        self.start_if_joined();
+        let seat = self.lock_seat();
+        seat.node.as_ref().map_or(Ok(()), |node| node.reload(ASK_MS).map(drop).map_err(|e| e.to_string()))
     }
 
     /// Passes this connection by in the gate; not while it is in a transaction.

@@ -8,7 +8,7 @@ use super::actions::{self, ASK_MS, Call, Outcome};
 use super::wal::{self, Switch};
 use crate::node::config;
 use crate::node::sidecar::Sidecar;
-use crate::store::define::{self, Decision};
+use crate::store::define::{self, Decision, State};
 use crate::store::{self, StoreError};
 use p2pdb_core::ticket::Ticket;
 
@@ -17,10 +17,16 @@ const LISTEN_MS: u64 = ASK_MS;
 /// Why a database in memory listens to nobody.
 pub(super) const NO_NETWORK: &str = "a database in memory has no network; move entries through p2p_log";
 
+/// Why there is nobody to listen for or to dial.
+const SHARES_WITH_NOBODY: &str = "this database shares with nobody yet; call p2p_invite() or p2p_join() first";
+
 /// `p2p_track(table or '*' [, options])`
 pub(super) fn track(call: &Call<'_>) -> Outcome {
     let table = call.text(0, "the table")?;
     let options = call.option(1, "the options")?.unwrap_or("{}");
+    if call.attached.sidecar().map_err(|e| e.to_string())?.is_none() {
+        refuse_lost(call)?;
+    }
     let switch = match call.attached.file() {
         Some(file) => wal::switch(call.conn, file, call.attached.is_in_transaction()).map_err(|e| e.to_string())?,
         None => Switch::Was,
@@ -57,6 +63,18 @@ fn begin(conn: &Connection, table: &str, options: &str) -> Result<Vec<String>, S
     Ok(all.iter().map(|(name, decision)| tell(name, decision)).collect())
 }
 
+/// Refuses where the log of a group is here and the keys are not: they are nowhere else, and no other keys fit the log.
+pub(super) fn refuse_lost(call: &Call<'_>) -> Result<(), String> {
+    if store::group(call.conn).map_err(|e| e.to_string())?.is_none() {
+        return Ok(());
+    }
+    let back = call.attached.file().map(|file| format!("put the file {} back, or ", Sidecar::path(file).display()));
+    let back = back.unwrap_or_default();
+    Err(format!(
+        "the keys of this database are missing; {back}p2p_join(ticket) makes it a new device of its group, with all that is in it"
+    ))
+}
+
 /// Makes a group of its own for a database that is in none.
 fn found(call: &Call<'_>) -> Result<(), String> {
     if call.attached.sidecar().map_err(|e| e.to_string())?.is_some() {
@@ -70,9 +88,14 @@ fn found(call: &Call<'_>) -> Result<(), String> {
 /// A line on one table.
 fn tell(name: &str, decision: &Decision) -> String {
     match decision {
-        Decision::Skipped(why) => format!("{name}: not tracked: {why}"),
+        Decision::Skipped(why) => format!("{name}: not tracked: {}", strip_call(why)),
         Decision::Tracked(t) => {
-            let what = if t.is_new { format!("tracked, {} rows", t.rows) } else { "tracked already".to_owned() };
+            let what = match (t.state == State::Captured, t.is_new) {
+                (true, true) => "captured".to_owned(),
+                (true, false) => "captured already".to_owned(),
+                (false, true) => format!("tracked, {} rows", t.rows),
+                (false, false) => "tracked already".to_owned(),
+            };
             if t.note.is_empty() { format!("{name}: {what}") } else { format!("{name}: {what}; {}", t.note) }
         }
     }
@@ -80,8 +103,11 @@ fn tell(name: &str, decision: &Decision) -> String {
 
 /// The function's name stands before every error already.
 fn strip(error: &StoreError) -> String {
-    let text = error.to_string();
-    ["p2p_track: ", "p2p_untrack: "].iter().find_map(|p| text.strip_prefix(p)).map_or(text.clone(), str::to_owned)
+    strip_call(&error.to_string()).to_owned()
+}
+
+fn strip_call(text: &str) -> &str {
+    ["p2p_track: ", "p2p_untrack: "].iter().find_map(|call| text.strip_prefix(call)).unwrap_or(text)
 }
 
 /// `p2p_untrack(table or '*')`
@@ -104,13 +130,15 @@ pub(super) fn invite(call: &Call<'_>) -> Outcome {
         return Err(format!("there is no role {role:?} yet; every member is a writer: call p2p_invite()"));
     }
     let Some(mut sidecar) = call.attached.sidecar().map_err(|e| e.to_string())? else {
+        refuse_lost(call)?;
         return Err("there is nothing to share yet; call p2p_track() first".into());
     };
+    call.refuse_in_transaction()?;
     if !sidecar.is_joined {
         sidecar.is_joined = true;
         call.attached.keep(sidecar.clone()).map_err(|e| e.to_string())?;
         call.attached.start().map_err(|e| e.to_string())?;
-        reload(call)?;
+        call.attached.reload()?;
     }
     let is_on = call.attached.file().is_some() && config::of("network", &sidecar.config) == "on";
     let addresses = if is_on { call.attached.ask(|node| node.addresses(LISTEN_MS))? } else { Vec::new() };
@@ -121,9 +149,7 @@ pub(super) fn invite(call: &Call<'_>) -> Outcome {
 pub(super) fn join(call: &Call<'_>) -> Outcome {
     let ticket = Ticket::parse(call.text(0, "the ticket")?).map_err(|e| e.to_string())?;
     let merges = reads_merge(call.option(1, "the options")?)?;
-    if call.attached.is_in_transaction() {
-        return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
-    }
+    call.refuse_in_transaction()?;
     let before = call.attached.sidecar().map_err(|e| e.to_string())?;
     if let Some(before) = &before
         && before.identity().group == ticket.group
@@ -150,7 +176,7 @@ pub(super) fn join(call: &Call<'_>) -> Outcome {
     sidecar.config = config;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     call.attached.start().map_err(|e| e.to_string())?;
-    reload(call)?;
+    call.attached.reload()?;
     Ok(Value::Text(format!("joined group {}; schema and rows arrive by themselves", ticket.group)))
 }
 
@@ -160,31 +186,35 @@ fn configured(call: &Call<'_>) -> Result<BTreeMap<String, String>, String> {
 }
 
 /// The group's log and rows are here, the keys are not: a copy of a database, or one whose sidecar was lost. It is a new device
-/// that has all that the old one had.
+/// that has all that the old one had. Where the old one goes on elsewhere the store finds it out, and writes anew what differs.
 fn revive(call: &Call<'_>, ticket: &Ticket) -> Outcome {
-    whole(call.conn, || store::renew_life(call.conn).map_err(|e| e.to_string()))?;
     let mut sidecar = Sidecar::join(ticket).map_err(|e| e.to_string())?;
     sidecar.config = configured(call)?;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     call.attached.start().map_err(|e| e.to_string())?;
-    reload(call)?;
+    call.attached.reload()?;
     Ok(Value::Text(format!("joined group {} again, as a new device; what was here before stays", ticket.group)))
 }
 
 /// A ticket to the own group brings addresses, and a newer secret.
 fn rejoin(call: &Call<'_>, mut sidecar: Sidecar, ticket: &Ticket, merges: bool) -> Outcome {
+    let mut merged = String::new();
     if merges {
-        whole(call.conn, || {
+        let tables = whole(call.conn, || {
             define::set_existing(call.conn, true).map_err(|e| strip(&e))?;
-            define::retry_parked(call.conn).map(drop).map_err(|e| strip(&e))
+            define::retry_parked(call.conn).map_err(|e| strip(&e))
         })?;
+        merged = match tables.as_slice() {
+            [] => "; no table waits to be merged, those that arrive are".to_owned(),
+            tables => format!("; rows merged into the group's: {}", tables.join(", ")),
+        };
     }
     ticket.addresses.iter().for_each(|a| sidecar.remember(a));
     sidecar.is_joined = true;
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
     call.attached.start().map_err(|e| e.to_string())?;
-    reload(call)?;
-    Ok(Value::Text(format!("already in group {}; its addresses are noted", ticket.group)))
+    call.attached.reload()?;
+    Ok(Value::Text(format!("already in group {}; its addresses are noted{merged}", ticket.group)))
 }
 
 /// Makes room for another group's log. Gives the tables that were tracked for the one before.
@@ -227,9 +257,7 @@ fn reads_merge(options: Option<&str>) -> Result<bool, String> {
 
 /// `p2p_leave()`
 pub(super) fn leave(call: &Call<'_>) -> Outcome {
-    if call.attached.is_in_transaction() {
-        return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
-    }
+    call.refuse_in_transaction()?;
     call.attached.forget(|| drop_private_tables(call.conn))?;
     Ok(Value::Text("left; the rows stay, nothing is captured or sent any more".into()))
 }
@@ -242,7 +270,7 @@ pub(super) fn listen(call: &Call<'_>) -> Outcome {
     fits.map_err(|e| actions::strip(&e))?;
     sidecar.config.insert("listen".into(), address.to_owned());
     call.attached.keep(sidecar).map_err(|e| e.to_string())?;
-    reload(call)?;
+    call.attached.reload()?;
     let addresses = call.attached.ask(|node| node.addresses(LISTEN_MS))?;
     Ok(Value::Text(addresses.join("\n")))
 }
@@ -262,16 +290,9 @@ fn joined(call: &Call<'_>) -> Result<Sidecar, String> {
         return Err(NO_NETWORK.into());
     }
     match call.attached.sidecar().map_err(|e| e.to_string())? {
-        Some(sidecar) if sidecar.is_joined => Ok(sidecar),
-        _ => Err("this database shares with nobody yet; call p2p_invite() or p2p_join() first".into()),
-    }
-}
-
-/// Tells the node that the sidecar changed.
-pub(super) fn reload(call: &Call<'_>) -> Result<(), String> {
-    match call.attached.view() {
-        Some(_) => call.attached.ask(|node| node.reload(ASK_MS)).map(drop),
-        None => Ok(()),
+        Some(sidecar) if sidecar.is_joined => call.refuse_in_transaction().map(|()| sidecar),
+        Some(_) => Err(SHARES_WITH_NOBODY.into()),
+        None => refuse_lost(call).and(Err(SHARES_WITH_NOBODY.into())),
     }
 }
 

@@ -43,12 +43,8 @@ pub(super) fn sync(call: &Call<'_>) -> Outcome {
 
 /// Lends the host's connection to a store, with the settings that one needs, and gives it back as it was.
 fn with_store(call: &Call<'_>, work: impl FnOnce(&mut Store, u64) -> Result<Value, StoreError>) -> Outcome {
-    let Some(sidecar) = call.attached.sidecar().map_err(|e| e.to_string())? else {
-        return Err("this database has no group yet; call p2p_track() or p2p_join() first".into());
-    };
-    if call.attached.is_in_transaction() {
-        return Err("inside a transaction; COMMIT first, and call it in a statement of its own".into());
-    }
+    let sidecar = call.keys()?;
+    call.refuse_in_transaction()?;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let settings = Settings::read(call.conn).map_err(|e| e.to_string())?;
     // SAFETY: the handle is the caller's connection, alive for the whole call; the second object over it does not close it.

@@ -23,9 +23,7 @@ pub(super) fn switch(host: &Connection, file: &Path, is_in_transaction: bool) ->
         return Ok(Switch::Was);
     }
     if is_in_transaction {
-        return Ok(Switch::Not(format!(
-            "the journal mode stays {mode} inside a transaction; run PRAGMA journal_mode=WAL after it"
-        )));
+        return Ok(Switch::Not("the file changes to WAL mode after your COMMIT".into()));
     }
     let outcome = as_ours(|| {
         let conn =

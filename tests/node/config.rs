@@ -96,6 +96,38 @@ fn a_setting_made_before_there_is_a_group_holds_once_there_is_one() {
 }
 
 #[test]
+fn a_setting_made_inside_a_transaction_holds_and_is_answered() {
+    // It was kept, and answered with an error: it waited for the transaction that it was called in.
+    let world = World::new();
+    let host = world.tracked("a", SALE);
+    host.execute_batch("BEGIN; INSERT INTO sale VALUES(1)").unwrap();
+    assert_eq!(one(&host, "SELECT p2p_config('linger_ms', '777')"), "777");
+    assert_eq!(one(&host, "SELECT p2p_config('linger_ms', '20') FROM sale"), "20");
+    host.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(one(&host, "SELECT p2p_config('linger_ms')"), "20");
+}
+
+#[test]
+fn what_can_not_be_done_inside_a_transaction_is_refused_before_anything_is_kept() {
+    let world = World::new();
+    let host = world.tracked("a", SALE);
+    let sidecar = world.path("a").with_extension("db-p2pdb");
+    let refused = |call: &str| {
+        let before = std::fs::read(&sidecar).unwrap();
+        host.execute_batch("BEGIN").unwrap();
+        let why = error(&host, &format!("SELECT {call}"));
+        host.execute_batch("COMMIT").unwrap();
+        assert!(why.contains("inside a transaction; COMMIT first"), "{call}: {why}");
+        assert_eq!(std::fs::read(&sidecar).unwrap(), before, "{call}");
+    };
+    refused("p2p_invite()");
+    one(&host, "SELECT p2p_invite()");
+    refused("p2p_invite()");
+    refused("p2p_listen('127.0.0.1:0')");
+    refused("p2p_connect('127.0.0.1:1')");
+}
+
+#[test]
 fn addresses_that_are_none_are_refused_and_not_remembered() {
     let world = World::new();
     let host = world.tracked("a", SALE);

@@ -54,6 +54,7 @@ fn a_table_of_the_same_name_that_holds_rows_waits_for_a_word() {
     let ticket = one(&a, "SELECT p2p_invite()");
     let answer = one(&b, &format!("SELECT p2p_join('{ticket}', '{{\"existing\":\"merge\"}}')"));
     assert!(answer.starts_with("already in group "), "{answer}");
+    assert!(answer.ends_with("; its addresses are noted; rows merged into the group's: sale"), "{answer}");
     for conn in [&a, &b] {
         until(conn, ITEMS, "milk,tea");
     }
@@ -189,7 +190,10 @@ fn with_the_network_off_keys_are_exchanged_and_entries_move_by_hand() {
     for conn in [&a, &b] {
         until(conn, "SELECT state FROM p2p_status", "local");
         assert_eq!(one(conn, "SELECT listen FROM p2p_status"), "");
-        assert_eq!(one(conn, "SELECT p2p_sync()"), "local: sealed; the network is off, or nobody was invited");
+        assert_eq!(
+            one(conn, "SELECT p2p_sync()"),
+            "local: sealed; the network is off: nothing is sent, and tickets hold no address"
+        );
     }
     let why = error(&b, "SELECT p2p_connect('127.0.0.1:1')");
     assert_eq!(why, "p2p_connect: the network is off; SELECT p2p_config('network', 'on') turns it on");

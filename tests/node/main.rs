@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod config;
+mod copies;
 mod file;
 mod group;
 mod hosts;

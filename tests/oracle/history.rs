@@ -137,7 +137,8 @@ impl History<'_> {
 
     /// A part of what is new, from each author's chain the beginning.
     fn deliver_some(&mut self, replicas: &mut [Replica], from: usize, to: usize) {
-        let held: BTreeMap<_, _> = replicas[to].store.frontier().into_iter().map(|h| (h.author, h.seq.0)).collect();
+        let held: BTreeMap<_, _> =
+            replicas[to].store.frontier().unwrap().into_iter().map(|h| (h.author, h.seq.0)).collect();
         let mut left: BTreeMap<AuthorId, usize> = BTreeMap::new();
         let mut part = Vec::new();
         for entry in replicas[from].store.arrivals_after(0, usize::MAX).unwrap() {

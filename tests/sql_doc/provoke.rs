@@ -45,6 +45,9 @@ const SCRIPTS: &[&str] = &[
     "a SELECT p2p_invite()",
     "a SELECT p2p_invite('reader')",
     "a SELECT p2p_invite(1)",
+    "a SELECT p2p_track('*')
+     a BEGIN
+     a SELECT p2p_invite()",
     // p2p_join
     "a SELECT p2p_join('hello')",
     "a SELECT p2p_join('p2pdb1abc')",
@@ -117,6 +120,14 @@ const SCRIPTS: &[&str] = &[
      a SELECT p2p_config('network', 'off')
      a SELECT p2p_connect('127.0.0.1:1')",
     "a SELECT p2p_connect('127.0.0.1:1')",
+    "a SELECT p2p_track('*')
+     a SELECT p2p_invite()
+     a BEGIN
+     a SELECT p2p_listen('127.0.0.1:0')",
+    "a SELECT p2p_track('*')
+     a SELECT p2p_invite()
+     a BEGIN
+     a SELECT p2p_connect('127.0.0.1:1')",
     "m SELECT p2p_connect('127.0.0.1:1')",
     "a SELECT p2p_connect(NULL)",
     // p2p_config
@@ -134,7 +145,7 @@ const SCRIPTS: &[&str] = &[
      m INSERT INTO p2p_log(seq, entry) VALUES(1, x'00')",
     "a INSERT INTO p2p_log(entry) VALUES(x'00')",
     "m SELECT p2p_track('*')
-     m INSERT INTO p2p_log(entry) VALUES(x'00')",
+     m INSERT INTO p2p_log(entry) VALUES(x'0102')",
     "a CREATE TABLE t(id INTEGER PRIMARY KEY)
      a SELECT p2p_track('*')
      a SELECT p2p_seal()
@@ -170,7 +181,7 @@ const SCRIPTS: &[&str] = &[
 /// All errors that the scripts end in, without the word error before them.
 pub(crate) fn all() -> Vec<String> {
     let mut errors: Vec<_> = SCRIPTS.iter().map(|script| last_error(&mut Session::begin(), script)).collect();
-    errors.extend([keys_damaged(), keys_unreadable()]);
+    errors.extend([keys_damaged(), keys_unreadable(), keys_lost()]);
     errors
 }
 
@@ -200,4 +211,14 @@ fn keys_unreadable() -> String {
         "a CREATE TABLE t(id INTEGER PRIMARY KEY)
          a SELECT p2p_track('t')",
     )
+}
+
+fn keys_lost() -> String {
+    let mut session = Session::begin();
+    for sql in ["CREATE TABLE t(id INTEGER PRIMARY KEY)", "SELECT p2p_track('*')", "SELECT p2p_seal()"] {
+        session.say('a', sql);
+    }
+    session.close('a');
+    std::fs::remove_file(session.folder().join("a.db-p2pdb")).unwrap();
+    last_error(&mut session, "a SELECT p2p_track('*')")
 }

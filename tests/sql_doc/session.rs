@@ -60,6 +60,11 @@ impl Session {
         lines
     }
 
+    /// Closes a database; the next input opens it again.
+    pub(crate) fn close(&mut self, database: char) {
+        self.databases.remove(&database);
+    }
+
     /// `'p2pdb1…'` in an input stands for the last answer of which it is a pattern.
     fn fill(&self, sql: &str) -> String {
         let fill = |(at, part): (usize, &str)| {

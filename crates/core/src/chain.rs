@@ -81,12 +81,12 @@ pub enum Refused {
     Signature(AuthorId, Seq),
     /// Two entries claim one place.
     #[error(
-        "author {0} wrote two entries with number {1}: its database file was copied or restored; give one copy a new author"
+        "author {0} wrote two entries with number {1}: its database was copied or restored with its keys; where peers refuse it, remove the file <database>-p2pdb and call p2p_join(ticket)"
     )]
     Fork(AuthorId, Seq),
     /// The entry does not follow the one held before it: the author's chain forked further back.
     #[error(
-        "entry {1} of author {0} does not follow the entry held here: its database file was copied or restored; give one copy a new author"
+        "entry {1} of author {0} does not follow the entry held here: its database was copied or restored with its keys; where peers refuse it, remove the file <database>-p2pdb and call p2p_join(ticket)"
     )]
     Chain(AuthorId, Seq),
     /// An author's clock must grow from entry to entry.

@@ -4,7 +4,7 @@ use crate::codec::{Malformed, Reader, Write};
 use std::fmt;
 
 macro_rules! hash_id {
-    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal, $words:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         pub struct $name(pub [u8; $bytes]);
@@ -18,7 +18,7 @@ macro_rules! hash_id {
             /// # Errors
             /// [`Malformed::Truncated`] if the bytes end first.
             pub fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
-                Ok(Self(r.array(stringify!($name))?))
+                Ok(Self(r.array($words)?))
             }
 
             /// From a slice of the right length.
@@ -55,27 +55,27 @@ macro_rules! hash_id {
 
 hash_id! {
     /// `blake3(public key)[..16]`: one author key. A copied file, a restore or a corrected clock takes a new one.
-    AuthorId, 16
+    AuthorId, 16, "author id"
 }
 hash_id! {
     /// `blake3(nonce, founder's key)[..16]`. Public; the group's *secret* is another thing.
-    GroupId, 16
+    GroupId, 16, "group id"
 }
 hash_id! {
     /// `blake3(header without signature)`: the true name of an entry.
-    EntryId, 32
+    EntryId, 32, "entry id"
 }
 hash_id! {
     /// Hash of (folded name, generation): a table keeps it through a rename.
-    TableId, 8
+    TableId, 8, "table id"
 }
 hash_id! {
     /// The life of a store's arrival order: drawn anew whenever arrival numbers start over.
-    Life, 16
+    Life, 16, "life"
 }
 hash_id! {
     /// Order-independent sum over live rows (rule R20), modulo 2^128, little endian.
-    Digest, 16
+    Digest, 16, "digest"
 }
 
 /// Position in an author's chain, from 1 without gaps.

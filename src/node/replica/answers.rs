@@ -169,7 +169,7 @@ impl Replica {
             Err(why) => return Some(Err(why)),
         }
         if !self.is_networked() {
-            return Some(Ok("local: sealed; the network is off, or nobody was invited".into()));
+            return Some(Ok(format!("local: sealed; {}", self.why_local())));
         }
         if self.links.has_batches() || self.links.is_proving() || self.links.dialer.is_trying() {
             return None;
@@ -216,6 +216,9 @@ impl Replica {
         if self.is_follower {
             return self.addresses_elsewhere(tools);
         }
+        if let Some(why) = self.why_not_open() {
+            return Some(Err(why));
+        }
         if self.open.is_some() && !self.is_networked() {
             return Some(Ok(String::new()));
         }
@@ -227,9 +230,18 @@ impl Replica {
         (!listening.is_empty() || is_none_wanted && self.open.is_some()).then(|| Ok(listening.join("\n")))
     }
 
+    /// Why the file could not be opened. Whoever asks is not kept waiting for the next try.
+    fn why_not_open(&self) -> Option<String> {
+        let is_failing = self.open.is_none() && self.trouble.retry_ms.is_some();
+        self.trouble.last_error.clone().filter(|_| is_failing)
+    }
+
     fn connected(&self, address: &str) -> Option<Result<String, String>> {
         if self.is_follower {
             return Some(Ok(format!("{address} is noted; another process runs the node of this file and dials it")));
+        }
+        if let Some(why) = self.why_not_open() {
+            return Some(Err(why));
         }
         if self.open.is_some() && !self.is_networked() {
             return Some(Err("the network is off; SELECT p2p_config('network', 'on') turns it on".into()));

@@ -3,12 +3,13 @@
 //! Frames that the network has no room for wait here, in order; a session is told to go on once they are gone, so what
 //! waits is bounded by what a session hands out at a time.
 
-use p2pdb_core::id::Life;
+use p2pdb_core::id::{AuthorId, Life};
 use p2pdb_core::session::{Batch, Config, Input, Output, Reason, Session};
 use p2pdb_net::SendError;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Open;
+use super::forks::fork_of;
 use crate::node::dialer::{Dialer, Origin};
 use crate::node::driver::Tools;
 use crate::node::swarm::{Opened, Stream};
@@ -44,6 +45,10 @@ pub(super) struct Links {
     pub(super) must_seal: bool,
     /// How often all peers were to be asked for what is committed there.
     questions: u64,
+    /// Forks that sessions ended by: whose, where that is known.
+    pub(super) forks: Vec<Option<AuthorId>>,
+    /// What the last of them said, until sessions go on.
+    pub(super) fork_told: Option<String>,
     /// How far of a peer's arrival order is here, for the replica to keep at its next write.
     pub(super) cursors: Vec<(Life, u64)>,
 }
@@ -210,6 +215,10 @@ impl Links {
                 Output::Close { reason, is_peer_at_fault } => {
                     if is_peer_at_fault || !matches!(reason, Reason::PeerLeft { .. } | Reason::Left) {
                         self.last_error = Some(format!("{}: {reason}", link.opened.address));
+                    }
+                    if let Some(author) = fork_of(&reason) {
+                        self.forks.push(author);
+                        self.fork_told = Some(reason.to_string());
                     }
                     let pause_ms = reason.pause_ms();
                     self.flush_all(stream, tools);

@@ -52,9 +52,17 @@ impl Replica {
             };
         }
         if !self.is_networked() {
-            return (State::Local, "changes are logged; the network is off, or nobody was invited yet".into());
+            return (State::Local, format!("changes are logged; {}", self.why_local()));
         }
         self.network_state(peers)
+    }
+
+    /// Why the network is not used.
+    pub(super) fn why_local(&self) -> &'static str {
+        match self.sidecar().is_some_and(|sidecar| sidecar.is_joined) {
+            true => "the network is off: nothing is sent, and tickets hold no address",
+            false => "nobody was invited yet",
+        }
     }
 
     fn network_state(&self, peers: &[PeerView]) -> (State, String) {
@@ -64,6 +72,9 @@ impl Replica {
             return (State::Failing, what.into());
         }
         if connected.is_empty() {
+            if let Some(why) = &self.links.fork_told {
+                return (State::Failing, why.clone());
+            }
             return (State::Alone, "no peer is connected; changes are kept and sent once one is".into());
         }
         let (behind, ahead) =

@@ -48,6 +48,45 @@ fn a_flipped_bit_anywhere_in_a_sidecar_is_damage() {
 }
 
 #[test]
+fn a_sidecar_knows_whether_it_was_copied_with_its_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, copy) = (dir.path().join("till.db"), dir.path().join("copy.db"));
+    fs::write(&db, "rows").unwrap();
+    Sidecar::found().unwrap().save(&db).unwrap();
+    let sidecar = Sidecar::load(&db).unwrap().unwrap();
+    fs::copy(&db, &copy).unwrap();
+    fs::write(&db, "more rows").unwrap();
+    assert!(!sidecar.is_copied(&db));
+    if born(&db).is_none() {
+        // This file system does not say when a file was made.
+        return;
+    }
+    assert!(sidecar.is_copied(&copy));
+    // Saved beside the copy by whoever sets something first, it still knows.
+    sidecar.save(&copy).unwrap();
+    assert!(Sidecar::load(&copy).unwrap().unwrap().is_copied(&copy));
+    let author = sidecar.identity().key.public().author();
+    sidecar.with_new_author().unwrap().save(&copy).unwrap();
+    let anew = Sidecar::load(&copy).unwrap().unwrap();
+    assert!(!anew.is_copied(&copy));
+    assert_ne!(anew.identity().key.public().author(), author);
+}
+
+#[test]
+fn a_sidecar_from_before_they_knew_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("till.db");
+    let sidecar = Sidecar::found().unwrap();
+    let mut body = bincode::encode_to_vec(&sidecar, codec()).unwrap();
+    assert_eq!(body.pop(), Some(0));
+    let bytes = [&[VERSION_WITHOUT_BIRTH][..], &body, &checksum(&body)].concat();
+    fs::write(Sidecar::path(&db), bytes).unwrap();
+    let read = Sidecar::load(&db).unwrap().unwrap();
+    assert!(read.is_homeless() && !read.is_copied(&db));
+    assert_eq!(read.identity().key.seed(), sidecar.identity().key.seed());
+}
+
+#[test]
 fn a_sidecar_that_was_set_aside_comes_back_or_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let db = dir.path().join("till.db");

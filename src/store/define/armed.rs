@@ -8,8 +8,9 @@ use p2pdb_core::value::Value;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::{Definition, ReadError, State, StoreError, atomically, records};
+use super::{Definition, ReadError, State, StoreError, atomically, records, standing};
 use crate::capture;
+use crate::quote::Quoted;
 use crate::schema;
 
 /// Re-arms every tracked table whose triggers are not as they should be; where they were gone or said something else, all
@@ -32,14 +33,15 @@ pub fn check_armed(conn: &Connection) -> Result<Vec<(i64, String)>, StoreError> 
             Err(ReadError::Missing | ReadError::NotATable(_)) => continue,
             Err(ReadError::Sqlite(e)) => return Err(e.into()),
         };
+        let is_back = exchange_again(conn, t, &definition)?;
         note_columns(conn, t, &definition, &schema::read_names(&names))?;
-        if capture::is_armed(conn, t, &definition)? {
+        if !is_back && capture::is_armed(conn, t, &definition)? {
             continue;
         }
         atomically(conn, || {
             let was_whole = has_texts(conn, t, &definition)?;
             capture::arm(conn, t, &definition)?;
-            if !was_whole {
+            if is_back || !was_whole {
                 reconcile(conn, t, &definition)?;
             }
             Ok(())
@@ -65,18 +67,40 @@ fn note_columns(conn: &Connection, t: i64, definition: &Definition, tracked: &[S
     let now = definition.stored_names();
     let lacks = |there: &[String], name: &String| !there.iter().any(|n| n.eq_ignore_ascii_case(name));
     if let Some(gone) = tracked.iter().find(|n| lacks(&now, n)) {
+        let table = Quoted(&definition.name);
         let note = format!(
-            "the column \"{gone}\" is gone since the table was tracked: its changes are captured and not exchanged"
+            "the column \"{gone}\" is gone since the table was tracked: its changes are captured and not exchanged until the \
+             table is as it was: ALTER TABLE {table} RENAME COLUMN … TO {0}, or ADD COLUMN {0} where it was the last",
+            Quoted(gone)
         );
-        conn.execute(
-            "UPDATE _p2p_table SET state = ?2, note = ?3 WHERE t = ?1",
-            params![t, State::Captured as i64, note],
-        )?;
+        let sql = "UPDATE _p2p_table SET state = ?2, note = ?3 WHERE t = ?1";
+        conn.execute(sql, params![t, State::Captured as i64, note])?;
     } else if let Some(new) = now.iter().find(|n| lacks(tracked, n)) {
         let note = format!("the column \"{new}\" was added since the table was tracked and is not exchanged yet");
-        conn.execute("UPDATE _p2p_table SET note = ?2 WHERE t = ?1 AND note <> ?2", params![t, note])?;
+        let sql = "UPDATE _p2p_table SET note = ?2 WHERE t = ?1 AND note <> ?2 AND state <> ?3";
+        conn.execute(sql, params![t, note, State::Captured as i64])?;
     }
     Ok(())
+}
+
+/// A table that had lost a column, and is now what it was announced as, is exchanged again. It is announced anew, which says
+/// nothing new where it was.
+fn exchange_again(conn: &Connection, t: i64, definition: &Definition) -> Result<bool, StoreError> {
+    let sql = "SELECT definition FROM _p2p_table WHERE t = ?1 AND state = ?2";
+    let announced: Option<Vec<u8>> =
+        conn.prepare_cached(sql)?.query_row(params![t, State::Captured as i64], |row| row.get(0)).optional()?;
+    let Some(bytes) = announced else { return Ok(false) };
+    let (state, note) = standing(definition, &bytes);
+    let Ok(announced) = Definition::read(&bytes) else { return Ok(false) };
+    // Columns that were added stand behind those that are exchanged.
+    let mut now = Definition { name: announced.name.clone(), ..definition.clone() };
+    now.columns.truncate(announced.columns.len());
+    if state == State::Captured || now.difference(&announced).is_some() {
+        return Ok(false);
+    }
+    let sql = "UPDATE _p2p_table SET state = ?2, note = ?3 WHERE t = ?1";
+    conn.execute(sql, params![t, state as i64, note])?;
+    Ok(true)
 }
 
 /// Are the triggers there word for word, whatever their age?
@@ -97,6 +121,22 @@ fn has_texts(conn: &Connection, t: i64, definition: &Definition) -> Result<bool,
 pub(super) fn reconcile(conn: &Connection, t: i64, definition: &Definition) -> Result<usize, StoreError> {
     mark_records(conn, t, definition)?;
     Ok(capture::mark_all(conn, t, definition)?)
+}
+
+/// The same for every table that is exchanged.
+pub(in crate::store) fn reconcile_all(conn: &Connection) -> Result<(), StoreError> {
+    let names = conn
+        .prepare("SELECT t, name FROM _p2p_table WHERE state IN (0, 1)")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(i64, String)>>>()?;
+    for (t, name) in names {
+        match Definition::read_local(conn, &name) {
+            Ok(definition) => reconcile(conn, t, &definition).map(drop)?,
+            Err(ReadError::Missing | ReadError::NotATable(_)) => {}
+            Err(ReadError::Sqlite(e)) => return Err(e.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Rows that have a record, by the key that it is kept under.

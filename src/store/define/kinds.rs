@@ -58,13 +58,19 @@ pub(super) fn read_trackable(conn: &Connection, table: &str) -> Result<Definitio
     Ok(definition)
 }
 
-/// The user's tables of the main database, SQLite's and ours left out.
+/// The user's tables of the main database. Left out are SQLite's, ours, and those in which virtual tables keep their data.
 pub(super) fn tables(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'table'
                AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE '\\_p2p\\_%' ESCAPE '\\' ORDER BY rowid";
     let mut statement = conn.prepare_cached(sql)?;
-    let names = statement.query_map([], |row| row.get(0))?;
-    Ok(names.collect::<rusqlite::Result<_>>()?)
+    let names = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let mut tables = Vec::with_capacity(names.len());
+    for name in names {
+        if shadowed(conn, &name)?.is_none() {
+            tables.push(name);
+        }
+    }
+    Ok(tables)
 }
 
 fn is_temporary(conn: &Connection, table: &str) -> rusqlite::Result<bool> {

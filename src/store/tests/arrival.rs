@@ -105,7 +105,7 @@ fn an_entry_from_the_future_waits_and_its_clock_does_not_spread() {
     // What is written here meanwhile is stamped with the time here.
     b.run("INSERT INTO sale VALUES(2, 'milk', 1)");
     b.seal(2_000_000);
-    assert!(b.store.frontier().iter().any(|h| h.clock.ms() == 2_000_000));
+    assert!(b.store.frontier().unwrap().iter().any(|h| h.clock.ms() == 2_000_000));
     assert_eq!(b.store.quarantined_until().unwrap(), Some(ahead - p2pdb_core::limit::CLOCK_AHEAD_MS_MAX));
     b.store.apply(2_000_001, || true).unwrap();
     a.take(&b);

@@ -9,8 +9,10 @@ use p2pdb_core::merge::{Key, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::row::RowState;
 use p2pdb_core::value::Value;
+use rusqlite::types::Value as SqlValue;
 
-use super::{View, clock_of, key_text};
+use super::shown::{key_text, value_shown};
+use super::{View, clock_of};
 use crate::store::rows::{SqliteRows, key_of};
 use crate::store::{StoreError, tables::Tracked};
 
@@ -40,6 +42,8 @@ pub struct ConflictLine {
     pub column: String,
     /// What was written.
     pub value: Value,
+    /// The same as the table would show it: a reference as the key of the row that it means.
+    pub shown: SqlValue,
     /// What became of it.
     pub fate: Fate,
     /// When it was written, and by whom.
@@ -126,6 +130,7 @@ fn told(rows: &mut SqliteRows<'_>, table: &Tracked, line: Line) -> Result<Option
         return Ok(None);
     }
     let by = place.map(|(_, by)| by);
+    let shown = value_shown(rows, column, &value)?;
     Ok(Some(ConflictLine {
         id: Some(id),
         table: table.name.clone(),
@@ -133,6 +138,7 @@ fn told(rows: &mut SqliteRows<'_>, table: &Tracked, line: Line) -> Result<Option
         name,
         column: table.names.get(column).cloned().unwrap_or_default(),
         value,
+        shown,
         fate: if by.is_some() { Fate::Overwritten } else { Fate::Deleted },
         stamp,
         by,
@@ -196,6 +202,7 @@ fn hidden_row(
                 name: name.clone(),
                 column: table.names.get(column).cloned().unwrap_or_default(),
                 value: write.value.clone(),
+                shown: value_shown(rows, column, &write.value)?,
                 fate: Fate::Hidden(why.to_owned()),
                 stamp: write.stamp,
                 by: None,

@@ -3,6 +3,7 @@
 use super::View;
 use crate::quote::Quoted;
 use crate::store::StoreError;
+use crate::store::define::State;
 use crate::store::tables::Tracked;
 
 /// What names the rows of a table.
@@ -58,9 +59,10 @@ impl View<'_> {
             let tracked = self.tables.get(t);
             let names: Vec<String> = serde_json::from_str(&row.get::<_, String>(2)?).unwrap_or_default();
             let key = tracked.map(Tracked::key).unwrap_or_default();
+            let (name, state): (String, i64) = (row.get(1)?, row.get(3)?);
+            let has_rows = tracked.is_some() || state == State::Captured as i64;
             lines.push(TableLine {
                 t,
-                name: row.get(1)?,
                 kind: match tracked {
                     Some(table) if table.merge.id_column.is_some() => KeyKind::Alias,
                     Some(table) if !table.merge.key.is_empty() => KeyKind::Named,
@@ -68,18 +70,24 @@ impl View<'_> {
                 },
                 key: key.iter().filter_map(|(c, _)| names.get(*c).cloned()).collect(),
                 columns: names,
-                rows: tracked.map_or(Ok(0), |table| self.rows_of(table))?,
+                rows: if has_rows { self.rows_of(&name)? } else { 0 },
                 pending: self.pending_of(t)?,
                 parked: row.get::<_, i64>(5)? as u64,
-                state: row.get(3)?,
+                name,
+                state,
                 note: row.get(4)?,
             });
         }
         Ok(lines)
     }
 
-    fn rows_of(&self, table: &Tracked) -> Result<u64, StoreError> {
-        self.count(&format!("SELECT count(*) FROM main.{}", Quoted(&table.name)))
+    /// 0 where the table is gone.
+    fn rows_of(&self, table: &str) -> Result<u64, StoreError> {
+        let sql = "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)";
+        if !self.conn.prepare_cached(sql)?.query_row([table], |row| row.get(0))? {
+            return Ok(0);
+        }
+        self.count(&format!("SELECT count(*) FROM main.{}", Quoted(table)))
     }
 
     fn pending_of(&self, t: i64) -> Result<u64, StoreError> {

@@ -6,17 +6,20 @@ use p2pdb_core::body::{Body, unpack};
 use p2pdb_core::cellhash::CellHash;
 use p2pdb_core::digest;
 use p2pdb_core::entry::Entry;
-use p2pdb_core::id::{AuthorId, EntryId, Seq};
-use p2pdb_core::merge::{Key, Rows};
+use p2pdb_core::id::{AuthorId, EntryId, Seq, TableId};
+use p2pdb_core::merge::{self, Key, Rows};
 use p2pdb_core::record::Record;
+use p2pdb_core::value::Value;
 use rusqlite::params;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::View;
+use super::shown::{key_literal, literal};
 use crate::quote::Quoted;
+use crate::schema;
 use crate::store::rows::{SqliteRows, key_of, values_of};
-use crate::store::tables::Tracked;
+use crate::store::tables::{self, Tracked};
 use crate::store::{StoreError, records, seal};
 
 /// Something that is not as it should be.
@@ -35,7 +38,7 @@ pub enum Finding {
     Row {
         /// The table.
         table: String,
-        /// The row's key.
+        /// The row's key, as it is written in SQL.
         key: String,
         /// What is wrong.
         what: String,
@@ -66,20 +69,18 @@ impl View<'_> {
         let mut findings = Vec::new();
         self.verify_log(&mut findings)?;
         let mut sum = 0u128;
-        let tables: Vec<i64> = self.tables.iter().map(|t| t.t).collect();
         let is_settled = seal::pending(self.conn)? == 0;
-        for t in tables {
-            let part = self.rows(t, |rows, table| {
-                let mut found = Vec::new();
-                let part = verify_records(rows, table, is_settled, &mut found)?;
-                if is_settled {
+        for (t, merge) in self.recorded()? {
+            sum = sum.wrapping_add(self.sum(t, &merge)?);
+            if is_settled {
+                let found = self.rows(t, |rows, table| {
+                    let mut found = Vec::new();
+                    verify_records(rows, table, &mut found)?;
                     verify_rows(rows, table, &mut found)?;
-                }
-                Ok((part, found))
-            })?;
-            let Some((part, found)) = part else { continue };
-            sum = sum.wrapping_add(part);
-            findings.extend(found);
+                    Ok(found)
+                })?;
+                findings.extend(found.unwrap_or_default());
+            }
         }
         let digest = self.meta::<[u8; 16]>("digest")?.unwrap_or_default();
         if u128::from_le_bytes(digest) != sum {
@@ -87,6 +88,35 @@ impl View<'_> {
         }
         findings.truncate(FINDINGS_MAX);
         Ok(findings)
+    }
+
+    /// Every table that has records, as the merge knows it: those too that are untracked, or gone, or not as they were
+    /// announced. Their rows are the user's own; their records still count in the digest.
+    fn recorded(&self) -> Result<Vec<(i64, merge::Table)>, StoreError> {
+        let sql = "SELECT t, id, names, definition FROM _p2p_table a
+            WHERE EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = '_p2p_row_' || t) ORDER BY t";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut recorded = Vec::new();
+        while let Some(row) = rows.next()? {
+            let names = schema::read_names(&row.get::<_, String>(2)?);
+            let Some(definition) = schema::read_definition(row.get_ref(3)?.as_blob()?)? else { continue };
+            recorded.push((row.get(0)?, tables::merged(TableId(row.get(1)?), &definition, &names)));
+        }
+        Ok(recorded)
+    }
+
+    /// A table's share of the digest.
+    fn sum(&self, t: i64, merge: &merge::Table) -> Result<u128, StoreError> {
+        let mut statement = self.conn.prepare(&format!("SELECT key, record FROM {}", records::table(t)))?;
+        let mut rows = statement.query([])?;
+        let mut sum = 0u128;
+        while let Some(row) = rows.next()? {
+            let Some(key) = key_of(row.get_ref(0)?) else { continue };
+            let record = Record::unpack(row.get_ref(1)?.as_blob()?, &self.authors)?;
+            sum = sum.wrapping_add(digest::row(merge, &key, &record, &self.hasher));
+        }
+        Ok(sum)
     }
 
     /// Each chain from its start: hashes, predecessors, and the signature at its end, which vouches for the rest.
@@ -147,26 +177,21 @@ impl View<'_> {
     }
 }
 
-/// Each record against its visible row. Returns the table's share of the digest.
-fn verify_records(
-    rows: &mut SqliteRows<'_>,
-    table: &Tracked,
-    is_settled: bool,
-    findings: &mut Vec<Finding>,
-) -> Result<u128, StoreError> {
-    let mut sum = 0u128;
+/// Each record against its visible row.
+fn verify_records(rows: &mut SqliteRows<'_>, table: &Tracked, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
     let conn = rows.shared.conn;
     let mut statement = conn.prepare(&format!("SELECT key, record FROM {}", records::table(table.t)))?;
     let mut records = statement.query([])?;
     while let Some(row) = records.next()? {
         let Some(key) = key_of(row.get_ref(0)?) else { continue };
         let record = Record::unpack(row.get_ref(1)?.as_blob()?, rows.authors)?;
-        sum = sum.wrapping_add(digest::row(&table.merge, &key, &record, rows.shared.hasher));
-        if is_settled && let Some(what) = compare(rows, table, &key, &record)? {
-            findings.push(Finding::Row { table: table.name.clone(), key: format!("{key:?}"), what });
+        if findings.len() < FINDINGS_MAX
+            && let Some(what) = compare(rows, table, &key, &record)?
+        {
+            findings.push(Finding::Row { table: table.name.clone(), key: key_literal(rows, &key)?, what });
         }
     }
-    Ok(sum)
+    Ok(())
 }
 
 fn compare(
@@ -190,8 +215,7 @@ fn compare(
     for (column, value) in values.iter().enumerate() {
         let is_id = table.merge.id_column == Some(column);
         let state = record.state.as_ref().and_then(|s| s.cell(column));
-        let literal = state
-            .is_some_and(|w| table.refs.contains_key(&column) && !matches!(w.value, p2pdb_core::value::Value::Ref(_)));
+        let literal = state.is_some_and(|w| table.refs.contains_key(&column) && !matches!(w.value, Value::Ref(_)));
         let hash: CellHash = rows.hasher().hash(&Cell::from(value));
         if !is_id && !literal && record.hashes.get(column) != Some(&hash) {
             return Ok(Some(format!("column \"{}\" holds another value than was merged", table.names[column])));
@@ -209,12 +233,16 @@ fn verify_rows(rows: &mut SqliteRows<'_>, table: &Tracked, findings: &mut Vec<Fi
     let mut visible = statement.query([])?;
     while let Some(row) = visible.next()? {
         let values = values_of(row, key.len())?;
+        // The seal leaves such a row alone.
+        if values.contains(&Value::Null) {
+            continue;
+        }
         let Some(key) = rows.key_shown(&values)? else { continue };
         // A plain value in the key may look like a reference to a row that came later.
         let plain = Key::Name(seal::fold(&values, &table.merge.key));
         if rows.record(&key)?.is_none() && rows.record(&plain)?.is_none() && findings.len() < FINDINGS_MAX {
             let what = "it was written past the triggers and is not in the log".into();
-            findings.push(Finding::Row { table: table.name.clone(), key: format!("{values:?}"), what });
+            findings.push(Finding::Row { table: table.name.clone(), key: literal(&values), what });
         }
     }
     Ok(())

@@ -1,6 +1,5 @@
 //! `p2p_conflicts`: what lost a merge, and rows that are kept and can't be shown.
 
-use p2pdb_core::value::Value as Cell;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -35,25 +34,10 @@ fn row(line: ConflictLine) -> Vec<Value> {
         text(line.table),
         text(line.key),
         text(line.column),
-        shown(line.value),
+        line.shown,
         text(reason),
         Value::Integer(line.stamp.clock.ms() as i64),
         text(line.stamp.author.to_string()),
         optional(by),
     ]
-}
-
-/// A value as SQLite has it; a reference as the row it means.
-fn shown(cell: Cell) -> Value {
-    match cell {
-        Cell::Null => Value::Null,
-        Cell::Integer(i) => Value::Integer(i),
-        Cell::Real(r) => Value::Real(r),
-        Cell::Text(t) => match String::from_utf8(t) {
-            Ok(t) => Value::Text(t),
-            Err(e) => Value::Blob(e.into_bytes()),
-        },
-        Cell::Blob(b) => Value::Blob(b),
-        Cell::Ref(name) => Value::Text(format!("{name:?}")),
-    }
 }

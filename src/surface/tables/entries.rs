@@ -1,12 +1,13 @@
 //! `p2p_log`: the log, in order of arrival. Selecting exports entries, inserting imports them: the network is just one
 //! transport.
 
+use p2pdb_core::chain::Refused;
 use p2pdb_core::limit;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::{Definition, Page, Row, text};
-use crate::store::{self, LogLine, View};
+use crate::store::{self, LogLine, StoreError, View};
 use crate::surface::attached::Attached;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -56,5 +57,10 @@ fn insert(attached: &Attached, conn: &Connection, values: &[Value]) -> Result<i6
     let Some(sidecar) = attached.sidecar().map_err(|e| e.to_string())? else {
         return Err("this database is in no group; call p2p_join(ticket) first".into());
     };
-    store::stage(conn, sidecar.identity().group, entry).map(|_| 0).map_err(|e| e.to_string())
+    store::stage(conn, sidecar.identity().group, entry).map(|_| 0).map_err(|why| match why {
+        StoreError::Refused(Refused::Malformed(why)) => {
+            format!("entry refused: it is no entry, or not all of one: {why}; export it again")
+        }
+        other => other.to_string(),
+    })
 }

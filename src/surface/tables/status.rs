@@ -48,6 +48,8 @@ fn page(attached: &Attached, conn: &Connection, after: i64) -> Result<Page, Stri
         (None, true) => (State::Unjoined, problem.clone().unwrap_or_else(|| UNJOINED.to_owned())),
         (None, false) => (State::Unjoined, problem.clone().unwrap_or_else(|| NEW.to_owned())),
     };
+    let detail =
+        format!("{detail}{}", if identity.is_some() { hindrance(attached, conn, state)? } else { String::new() });
     let connected = view.peers.iter().filter(|p| !p.path.is_empty() && !p.peer_id.is_empty()).count();
     let row = vec![
         optional(identity.as_ref().map(|i| i.group.to_string())),
@@ -67,6 +69,28 @@ fn page(attached: &Attached, conn: &Connection, after: i64) -> Result<Page, Stri
     Ok(Page::whole(vec![row], after))
 }
 
-const UNJOINED: &str =
-    "the keys beside the database are missing: changes are captured and not sealed; p2p_join(ticket) joins again";
+/// What this connection does to the file that stands in the node's way.
+fn hindrance(attached: &Attached, conn: &Connection, state: State) -> Result<String, String> {
+    if attached.file().is_none() {
+        return Ok(String::new());
+    }
+    let pragma = |name: &str| conn.query_row(&format!("PRAGMA main.{name}"), [], |row| row.get::<_, String>(0));
+    let locking = pragma("locking_mode").map_err(|e| e.to_string())?;
+    let is_hindered = matches!(state, State::Starting | State::Waiting | State::Failing);
+    if is_hindered && locking == "exclusive" {
+        return Ok(
+            "; this connection keeps the file locked: PRAGMA locking_mode=NORMAL, and a read after it, let go".into()
+        );
+    }
+    let journal = pragma("journal_mode").map_err(|e| e.to_string())?;
+    Ok(match journal.as_str() {
+        "wal" => String::new(),
+        other => format!(
+            "; the journal mode is {other}: run PRAGMA journal_mode=WAL outside a transaction, or commits may fail"
+        ),
+    })
+}
+
+const UNJOINED: &str = "the keys beside the database are missing: changes are captured and not sealed; put the file <database>-p2pdb back, \
+     or p2p_join(ticket) makes this database a new device of its group, with all that is in it";
 const NEW: &str = "no table is tracked; p2p_track('*') begins a group, p2p_join(ticket) joins one";

@@ -24,7 +24,7 @@ pub enum Reason {
     Refused(Refused),
     /// Two chains of one author exist.
     #[error(
-        "author {0} has two chains that part at or before entry {1}: its database file was copied or restored; give one copy a new author"
+        "author {0} has two chains that part at or before entry {1}: its database was copied or restored with its keys; where peers refuse it, remove the file <database>-p2pdb and call p2p_join(ticket)"
     )]
     Fork(crate::id::AuthorId, crate::id::Seq),
     /// Our own store failed.

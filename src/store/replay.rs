@@ -1,0 +1,62 @@
+//! The merged state made anew from the log, under rows that stay as they are.
+//!
+//! The log is merged into emptied tables, the private ones of that moment are put aside, and all of it is undone: so the user's
+//! tables are not written. Then the private ones are put in place, and every row is marked for the seal to compare.
+
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, params_from_iter};
+
+use super::tables::Tables;
+use super::{Store, StoreError, define, records};
+use crate::quote::Quoted;
+
+/// The private tables that a merge fills, the records beside each table aside.
+const MERGED: [&str; 6] = ["_p2p_moved", "_p2p_claim", "_p2p_stuck", "_p2p_literal", "_p2p_conflict", "_p2p_withheld"];
+
+impl Store {
+    /// Merges the log again, all of it, inside a write transaction. No marker is left before, and no author has anything merged.
+    pub(super) fn replay(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        let filled: Vec<String> =
+            self.tables.iter().map(|t| records::table(t.t)).chain(MERGED.map(str::to_owned)).collect();
+        // A database of its own, on disk where it is large, gone when it is closed.
+        let aside = Connection::open("")?;
+        self.conn.execute_batch("SAVEPOINT _p2p_replay")?;
+        for table in self.tables.iter().map(|t| Quoted(&t.name).to_string()).chain(filled.iter().cloned()) {
+            self.conn.execute_batch(&format!("DELETE FROM main.{table}"))?;
+        }
+        (self.digest, self.flags) = Default::default();
+        self.apply_in(now_ms, &mut || true)?;
+        for table in &filled {
+            make_place(&self.conn, &aside, table)?;
+            copy(&self.conn, &aside, table)?;
+        }
+        self.conn.execute_batch("ROLLBACK TO _p2p_replay; RELEASE _p2p_replay")?;
+        for table in &filled {
+            self.conn.execute_batch(&format!("DELETE FROM main.{table}"))?;
+            copy(&aside, &self.conn, table)?;
+        }
+        self.flags.reset();
+        self.tables = Tables::load(&self.conn)?;
+        define::reconcile_all(&self.conn)
+    }
+}
+
+/// A table with as many columns, without types.
+fn make_place(from: &Connection, to: &Connection, table: &str) -> rusqlite::Result<()> {
+    let columns = from.prepare(&format!("SELECT * FROM main.{table}"))?.column_count();
+    let columns: Vec<_> = (0..columns).map(|c| format!("c{c}")).collect();
+    to.execute_batch(&format!("CREATE TABLE {table}({})", columns.join(", ")))
+}
+
+fn copy(from: &Connection, to: &Connection, table: &str) -> rusqlite::Result<()> {
+    let mut select = from.prepare(&format!("SELECT * FROM main.{table}"))?;
+    let columns = select.column_count();
+    let marks = vec!["?"; columns].join(", ");
+    let mut insert = to.prepare(&format!("INSERT INTO main.{table} VALUES({marks})"))?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let cells = (0..columns).map(|c| row.get_ref(c).map(ToSqlOutput::Borrowed));
+        insert.execute(params_from_iter(cells.collect::<rusqlite::Result<Vec<_>>>()?))?;
+    }
+    Ok(())
+}
