@@ -209,6 +209,21 @@ fn a_transaction_of_many_rows_and_a_long_value_arrive_whole() {
 
 /// A seal that found nothing to write used to keep its author's number in memory only: the entries received after it were
 /// stored under numbers with a gap before them, and the file could not be opened again.
+/// A column of NULLs takes next to no bytes, and readers once took no more rows than bytes.
+#[test]
+fn many_rows_of_nothing_but_nulls_arrive() {
+    let mut a = Replica::new(1, "CREATE TABLE note(body, author);", &["note"]);
+    let mut b = Replica::new(2, "", &[]);
+    a.run(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+         INSERT INTO note SELECT NULL, NULL FROM n",
+    );
+    a.seal(1000);
+    b.take(&a);
+    a.equals(&b, &["note"]);
+    assert_eq!(b.one("SELECT count(*) FROM note"), Sql::Integer(1000));
+}
+
 #[test]
 fn a_replica_that_only_received_can_be_opened_again() {
     let mut a = Replica::new(1, SALE, &["sale"]);

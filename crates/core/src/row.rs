@@ -79,9 +79,12 @@ impl RowState {
         })
     }
 
-    /// A new incarnation with all its values, in place of those in `over`.
+    /// A new incarnation with all its values, in place of those in `over` and of its author's own earlier ones, which it
+    /// has seen whether it says so or not. So a row has at most one incarnation an author, and an entry that inserts one
+    /// row again and again costs what its bytes cost.
     pub fn insert(&mut self, stamp: Stamp, over: &[Dot], values: Vec<Value>) {
         self.grow(values.len());
+        self.incarnations.retain(|i| i.author != stamp.author);
         self.remove(over);
         self.incarnations.push(stamp);
         self.incarnations.sort_unstable();
@@ -169,3 +172,6 @@ impl RowState {
         self.settles.retain(|s| writes[s.column].iter().any(|w| w.stamp == s.at));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,11 @@ impl Ticket {
         Ok(Self::read(body)?)
     }
 
-    fn read(body: &[u8]) -> Result<Self, Malformed> {
+    /// Reads what stands between prefix and check, decoded.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the bytes are no ticket of this version.
+    pub fn read(body: &[u8]) -> Result<Self, Malformed> {
         let mut r = Reader::new(body);
         let flags = r.u8("ticket flags")?;
         if flags != 0 {

@@ -5,12 +5,15 @@
 //! simulator adds is storage in memory, a network of queues and users who write; merge, seal, session, chain and causal
 //! order are the product's own.
 //!
+//! Beside the swarm stands [`hostile`]: what a peer may send that keeps to no rule, and what the core promises about it.
+//!
 //! It does not know SQLite, libp2p or the wall clock.
 #![forbid(unsafe_code)]
 
 pub mod apply;
 pub mod check;
 pub mod database;
+pub mod hostile;
 pub mod log;
 pub mod network;
 pub mod node;
