@@ -2,6 +2,7 @@
 //! surface registers, and every error that it quotes is produced.
 #![allow(clippy::unwrap_used)]
 
+mod answers;
 mod parse;
 mod provoke;
 mod session;
@@ -68,4 +69,26 @@ fn every_error_that_is_quoted_is_produced() {
     assert!(unheard.is_empty(), "never produced:\n{unheard:#?}\nproduced:\n{produced:#?}");
     let unsaid: Vec<_> = produced.iter().filter(|p| !quoted.iter().any(|q| matches(q, p))).collect();
     assert!(unsaid.is_empty(), "produced, and not in the document:\n{unsaid:#?}");
+}
+
+/// What it lists as answers, against what these statements answer.
+#[test]
+fn every_answer_that_is_quoted_is_given() {
+    let given = answers::all();
+    let quoted = document().answers;
+    assert!(quoted.len() > 15, "the tables of answers were not found");
+    let unheard: Vec<_> = quoted.iter().filter(|q| !given.iter().any(|g| matches(q, g))).collect();
+    assert!(unheard.is_empty(), "never given:\n{unheard:#?}\ngiven:\n{given:#?}");
+    let unsaid: Vec<_> = given.iter().filter(|g| !quoted.iter().any(|q| matches(q, g))).collect();
+    assert!(unsaid.is_empty(), "given, and not in the document:\n{unsaid:#?}");
+}
+
+/// Those that no test can bring about come from the state of a process or a machine.
+#[test]
+fn messages_that_are_rare_are_quoted_as_they_are() {
+    let section = document().sections["Errors that any function can give"].replace('\n', " ");
+    let thread = p2pdb::node::NodeError::Thread(String::new()).to_string();
+    for message in [p2pdb::node::NodeError::Forked.to_string(), thread.trim_end_matches(": ").to_owned()] {
+        assert!(section.contains(&format!("`{message}`")), "{message}");
+    }
 }

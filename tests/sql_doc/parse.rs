@@ -2,7 +2,7 @@
 //!
 //! An example stands in a block fenced as `sql`. A line `a> …` is an input to the database a, `...> …` goes on with it, all
 //! others are what it answers. A block fenced as `sql eventually` may have to be asked again: what it shows is on its
-//! way. A row of a table under the head `| error |` quotes an error in its first cell.
+//! way. A row of a table under the head `| error |` quotes an error in its first cell, one under `| answer |` a line of an answer.
 
 use std::collections::BTreeMap;
 
@@ -25,12 +25,14 @@ pub(crate) struct Document {
     /// The text of each section, under the first name in its heading.
     pub(crate) sections: BTreeMap<String, String>,
     pub(crate) errors: Vec<String>,
+    pub(crate) answers: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Text,
     Errors,
+    Answers,
     Example { is_eventual: bool },
     OtherFence,
 }
@@ -42,9 +44,11 @@ impl Document {
         for (at, line) in text.lines().enumerate() {
             let fence = line.strip_prefix("```");
             place = match (place, fence) {
-                (Place::Text | Place::Errors, Some("sql")) => Place::Example { is_eventual: false },
-                (Place::Text | Place::Errors, Some("sql eventually")) => Place::Example { is_eventual: true },
-                (Place::Text | Place::Errors, Some(_)) => Place::OtherFence,
+                (Place::Text | Place::Errors | Place::Answers, Some("sql")) => Place::Example { is_eventual: false },
+                (Place::Text | Place::Errors | Place::Answers, Some("sql eventually")) => {
+                    Place::Example { is_eventual: true }
+                }
+                (Place::Text | Place::Errors | Place::Answers, Some(_)) => Place::OtherFence,
                 (Place::Example { .. } | Place::OtherFence, Some(_)) => Place::Text,
                 (Place::Example { is_eventual }, None) => {
                     document.example(at + 1, line, &section, is_eventual);
@@ -52,14 +56,17 @@ impl Document {
                 }
                 (Place::OtherFence, None) => place,
                 (Place::Text, None) if line.starts_with("| error |") => Place::Errors,
-                (Place::Errors, None) if !line.starts_with('|') => Place::Text,
-                (Place::Text | Place::Errors, None) => place,
+                (Place::Text, None) if line.starts_with("| answer |") => Place::Answers,
+                (Place::Errors | Place::Answers, None) if !line.starts_with('|') => Place::Text,
+                (Place::Text | Place::Errors | Place::Answers, None) => place,
             };
             if let (Place::Text, Some(heading)) = (place, line.strip_prefix("##")) {
                 section = name_of(heading);
             }
-            if place == Place::Errors {
-                document.errors.extend(quoted(line));
+            match place {
+                Place::Errors => document.errors.extend(quoted(line)),
+                Place::Answers => document.answers.extend(quoted(line)),
+                Place::Text | Place::Example { .. } | Place::OtherFence => {}
             }
             let text = document.sections.entry(section.clone()).or_default();
             text.push_str(line);
@@ -97,7 +104,7 @@ fn name_of(heading: &str) -> String {
     if name.starts_with("p2p_") { name.to_owned() } else { heading.to_owned() }
 }
 
-/// The error in the first cell of a table's row.
+/// What the first cell of a table's row quotes.
 fn quoted(line: &str) -> Option<String> {
     let cell = line.strip_prefix("| `")?;
     Some(cell.split_once("` |")?.0.to_owned())
