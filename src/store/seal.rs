@@ -93,11 +93,11 @@ impl Store {
         if self.authors.get(&own).is_none() {
             self.authors.add(own, key.public());
         }
-        let seen = self.authors.applied();
+        let (seen, unseen) = (self.authors.applied(), self.unseen()?);
         let number = self.authors.number_of(&own);
         let Self { conn, tables, authors, hasher, digest, flags, open_group, .. } = self;
         let shared = Shared { conn, tables, hasher, flags };
-        let mut sealing = Sealing::new(shared, authors, digest, GroupWriter::new(&key, start), seen);
+        let mut sealing = Sealing::new(shared, authors, digest, GroupWriter::new(&key, start), seen, unseen);
         sealing.announce()?;
         // Where ids moved the markers of all rows are read together: an identity is followed to its end.
         let limit = if sealing.has_moves(&mut open_group.unmoved)? { usize::MAX } else { BATCH };

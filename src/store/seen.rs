@@ -5,7 +5,8 @@
 //! entry without any has that of the entry before.
 
 use p2pdb_core::entry::Header;
-use p2pdb_core::id::{AuthorId, Seq};
+use p2pdb_core::id::{AuthorId, Seq, TableId};
+use p2pdb_core::record::AuthorNumbers;
 use rusqlite::{OptionalExtension, params};
 use std::collections::BTreeMap;
 
@@ -14,7 +15,36 @@ use super::{Store, StoreError};
 /// The last entry of each author that was seen.
 pub(super) type Seen = BTreeMap<AuthorId, Seq>;
 
+/// What is left of it without these entries and what follows them in their chains.
+pub(super) fn without(seen: &Seen, unseen: &[(AuthorId, Seq)]) -> Seen {
+    let mut left = seen.clone();
+    for (author, first) in unseen {
+        if let Some(seq) = left.get_mut(author) {
+            *seq = Seq(first.0 - 1).min(*seq);
+        }
+    }
+    left
+}
+
 impl Store {
+    /// For each table here, the first entries of others with operations that are withheld: of the table's rows nothing that they
+    /// say was seen, though the entries count as merged.
+    pub(super) fn unseen(&self) -> Result<BTreeMap<TableId, Vec<(AuthorId, Seq)>>, StoreError> {
+        let sql = "SELECT table_id, author, min(seq) FROM _p2p_withheld GROUP BY table_id, author";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut unseen: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let own = self.identity.key.public().author();
+        while let Some(row) = rows.next()? {
+            let table = TableId(row.get(0)?);
+            let author = self.authors.author(row.get(1)?).filter(|author| *author != own);
+            let seq = Seq(row.get::<_, i64>(2)? as u64);
+            unseen.entry(table).or_default().extend(author.map(|author| (author, seq)));
+        }
+        unseen.retain(|table, authors| self.tables.by_id(table).is_some() && !authors.is_empty());
+        Ok(unseen)
+    }
+
     /// What an entry's author had seen. Its deps are merged.
     pub(super) fn see(&self, header: &Header) -> Result<Seen, StoreError> {
         let mut seen = match self.authors.get(&header.author) {

@@ -58,6 +58,9 @@ pub enum Kind {
     Settle = 5,
     /// A piece of a value too long for one entry; cells of the same atomic group name it by number.
     Part = 6,
+    /// From some authors the writer had not seen all on one table that its entry says it had: what follows on that table was
+    /// written without it.
+    Unseen = 7,
 }
 
 impl Kind {
@@ -69,6 +72,7 @@ impl Kind {
             4 => Self::Delete,
             5 => Self::Settle,
             6 => Self::Part,
+            7 => Self::Unseen,
             got => return Err(Malformed::Unknown { what: "section kind", got: got.into() }),
         })
     }

@@ -12,6 +12,7 @@ use crate::id::{AuthorId, Dot, EntryId, GroupId, Seq, TableId};
 use crate::key::AuthorKey;
 use crate::limit;
 use crate::name::Name;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a new group starts.
 #[derive(Clone, Debug)]
@@ -51,13 +52,18 @@ pub struct GroupWriter<'k> {
     body: BodyWriter,
     parts: u64,
     finished: Vec<Written>,
+    /// What was not seen on which tables.
+    unseen: BTreeMap<TableId, Vec<(AuthorId, Seq)>>,
+    /// The tables of which the entry under way says it.
+    told: BTreeSet<TableId>,
 }
 
 impl<'k> GroupWriter<'k> {
     /// Starts one.
     pub fn new(key: &'k AuthorKey, at: Start) -> Self {
         let (author, parts) = (key.public().author(), at.parts);
-        Self { key, author, at, body: BodyWriter::new(author), parts, finished: Vec::new() }
+        let (finished, unseen, told) = Default::default();
+        Self { key, author, at, body: BodyWriter::new(author), parts, finished, unseen, told }
     }
 
     /// Where there are more deps than one entry may name, entries without operations go ahead with the first of them.
@@ -91,13 +97,29 @@ impl<'k> GroupWriter<'k> {
         let total: usize = cells.iter().map(Cell::payload_bytes).sum();
         let op = if total <= limit::VALUE_INLINE_BYTES_MAX {
             self.make_room(shape.cells());
+            self.tell_unseen(shape.table);
             self.body.row(shape, name, seen, at, cells)
         } else {
             let cells = self.shorten(cells);
             self.make_room(shape.cells());
+            self.tell_unseen(shape.table);
             self.body.row(shape, name, seen, at, &cells)
         };
         self.stamp(op)
+    }
+
+    /// Notes that the author had not seen, on that table, these entries and what comes after them in their chains, whatever the
+    /// entries' deps say: each entry that has operations on it will say so.
+    pub fn not_seen(&mut self, table: TableId, unseen: Vec<(AuthorId, Seq)>) {
+        if !unseen.is_empty() {
+            self.unseen.insert(table, unseen);
+        }
+    }
+
+    fn tell_unseen(&mut self, table: TableId) {
+        if let Some(unseen) = self.unseen.get(&table).filter(|_| self.told.insert(table)) {
+            self.body.unseen(table, unseen);
+        }
     }
 
     /// Announces a table.
@@ -147,6 +169,7 @@ impl<'k> GroupWriter<'k> {
     fn close(&mut self, continues: bool) {
         let ops = self.body.ops();
         let body = std::mem::replace(&mut self.body, BodyWriter::new(self.author));
+        self.told.clear();
         let seq = self.at.last.next();
         let header = Header {
             group: self.at.group,

@@ -7,7 +7,7 @@ use p2pdb_core::entry::Entry;
 use p2pdb_core::id::{AuthorId, Digest, Dot, GroupId, Life, Seq};
 use p2pdb_core::key::{AuthorKey, Secret};
 use p2pdb_core::message::hello::Ends;
-use p2pdb_core::message::{Ack, Bye, Entries, ErrorCode, Hello, Message, State, Summary, Tip, Want};
+use p2pdb_core::message::{Ack, Bye, Entries, ErrorCode, Hello, Message, State, Summary, Sync, Tip, Want};
 use p2pdb_core::name::Name;
 
 const DOCUMENT: &str = include_str!("../../../docs/format.md");
@@ -51,12 +51,14 @@ fn the_example_of_the_format_document_reads_as_it_says() {
     assert_eq!(entry.header.prev.to_string(), include_str!("../src/entry/tests/golden.id").trim());
     let raw = unpack(&entry.body).unwrap();
     let body = Body::read(&raw, key.author()).unwrap();
-    assert_eq!(body.check(), Ok(8));
+    assert_eq!(body.check(), Ok(9));
 
     let mut sections = body.sections();
     let (mut row, mut met) = (RowOp::default(), Vec::new());
     while let Some(mut section) = sections.next().unwrap() {
         met.push(section.kind);
+        let unseen = [(AuthorId([0xbb; 16]), Seq(7))];
+        assert_eq!(section.unseen, if section.kind == Kind::Unseen { &unseen[..] } else { &[] });
         while section.next_row(&mut row).unwrap() {
             let (name, cells) = told(row.op, key.author());
             assert_eq!((&row.name, &row.cells), (&name, &cells), "operation {}", row.op);
@@ -64,7 +66,7 @@ fn the_example_of_the_format_document_reads_as_it_says() {
             assert_eq!(settled, (row.op == 6).then_some(Clock::from_ms(1_749_999_999_000)));
         }
     }
-    assert_eq!(met, [Kind::Define, Kind::Insert, Kind::Update, Kind::Delete, Kind::Settle, Kind::Part]);
+    assert_eq!(met, [Kind::Define, Kind::Insert, Kind::Update, Kind::Delete, Kind::Settle, Kind::Part, Kind::Unseen]);
 }
 
 /// What the comments say of the frames, in their order.
@@ -94,6 +96,9 @@ fn told_frames() -> Vec<Message<'static>> {
         Message::Have(tips),
         Message::peers(&["/ip4/1.2.3.4".into()]),
         Message::Digest(summary),
+        Message::Sync(Sync::Question { number: 300 }),
+        Message::Sync(Sync::Answer { number: 1, is_held_back: false }),
+        Message::Sync(Sync::Answer { number: 1, is_held_back: true }),
         Message::Bye(Bye { pause_ms: 300 }),
         Message::error(ErrorCode::Fork, "no"),
         Message::stranger(),

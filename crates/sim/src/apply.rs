@@ -134,7 +134,7 @@ fn apply_row(
             (Some((column, cell)), Some(at)) => merge.settle(row.op, named()?, *column, at, cell),
             _ => Ok(()),
         },
-        Kind::Define | Kind::Part => Ok(()),
+        Kind::Define | Kind::Part | Kind::Unseen => Ok(()),
     }
 }
 

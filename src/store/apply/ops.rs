@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::store::authors::Authors;
 use crate::store::rows::{Shared, SqliteRows};
+use crate::store::seen::without;
 use crate::store::{Store, StoreError};
 
 /// Parts of long values, until the row that they are for.
@@ -69,6 +70,7 @@ impl Store {
         only: Option<&TableId>,
     ) -> Result<bool, StoreError> {
         let mut has_defined = false;
+        let mut less_seen = BTreeMap::new();
         let mut sections = body.sections();
         while let Some(section) = sections.next()? {
             match section.kind {
@@ -78,9 +80,13 @@ impl Store {
                     has_defined = true;
                 }
                 Kind::Define => {}
+                Kind::Unseen => {
+                    less_seen.insert(section.table, without(context.seen, &section.unseen));
+                }
                 Kind::Insert | Kind::Update | Kind::Delete | Kind::Settle => {
                     if only.is_none_or(|table| *table == section.table) {
-                        self.apply_section(section, context, parts)?;
+                        let seen = less_seen.get(&section.table).unwrap_or(context.seen);
+                        self.apply_section(section, Context { seen, ..context }, parts)?;
                     }
                 }
             }
@@ -197,6 +203,6 @@ fn apply_row(
             };
             merge.settle(row.op, named()?, *column, at, cell)
         }
-        Kind::Define | Kind::Part => Ok(()),
+        Kind::Define | Kind::Part | Kind::Unseen => Ok(()),
     }
 }

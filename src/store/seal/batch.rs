@@ -5,7 +5,7 @@
 //! still hold it as a foreign key are sealed with it, marked or not (rule R3).
 
 use p2pdb_core::codec::Reader;
-use p2pdb_core::id::Seq;
+use p2pdb_core::id::{AuthorId, Seq, TableId};
 use p2pdb_core::local::Pen;
 use p2pdb_core::merge::{Context, Merge};
 use p2pdb_core::name::Name;
@@ -21,7 +21,7 @@ use crate::capture;
 use crate::store::StoreError;
 use crate::store::authors::Authors;
 use crate::store::rows::{Shared, SqliteRows};
-use crate::store::seen::Seen;
+use crate::store::seen::{Seen, without};
 use crate::store::tables::Tracked;
 
 /// What a seal works with: the store, taken apart.
@@ -31,6 +31,8 @@ pub(super) struct Sealing<'s, 'k> {
     pub(super) digest: &'s mut u128,
     pub(super) group: GroupWriter<'k>,
     pub(super) seen: Seen,
+    /// The same for tables of which less was seen.
+    less_seen: BTreeMap<TableId, Seen>,
     /// Names of rows that lost their key while this group was open, by table and key.
     pub(super) before: BTreeMap<(i64, Shown), BTreeSet<Name>>,
     /// Rows whose plain values mean a row that was born just now.
@@ -47,12 +49,18 @@ impl<'s, 'k> Sealing<'s, 'k> {
         shared: Shared<'s>,
         authors: &'s mut Authors,
         digest: &'s mut u128,
-        group: GroupWriter<'k>,
+        mut group: GroupWriter<'k>,
         seen: Seen,
+        unseen: BTreeMap<TableId, Vec<(AuthorId, Seq)>>,
     ) -> Self {
+        let mut less_seen = BTreeMap::new();
+        for (table, unseen) in unseen {
+            less_seen.insert(table, without(&seen, &unseen));
+            group.not_seen(table, unseen);
+        }
         let order = shared.tables.parents_first();
         let (before, again, early) = Default::default();
-        Self { shared, authors, digest, group, seen, before, again, early, has_woken: false, order }
+        Self { shared, authors, digest, group, seen, less_seen, before, again, early, has_woken: false, order }
     }
 
     /// Announces tables that are not in the log yet, and takes up an open group where it was left.
@@ -153,7 +161,8 @@ impl<'s, 'k> Sealing<'s, 'k> {
         work: impl FnOnce(&mut Merge<'_, SqliteRows<'_>>, &mut Pen<'_, '_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut rows = SqliteRows::new(self.shared, table, self.authors, self.digest)?;
-        let context = Context { clock: self.group.clock(), author: self.group.author(), seq: Seq(0), seen: &self.seen };
+        let seen = self.less_seen.get(&table.merge.id).unwrap_or(&self.seen);
+        let context = Context { clock: self.group.clock(), author: self.group.author(), seq: Seq(0), seen };
         let mut merge = Merge { table: &table.merge, rows: &mut rows, context };
         let mut pen = Pen { group: &mut self.group, columns: &table.columns, groups: &table.groups };
         work(&mut merge, &mut pen)

@@ -88,6 +88,52 @@ fn a_forged_entry_that_waits_does_not_keep_the_true_one_out() {
     a.equals(&b, &["sale"]);
 }
 
+/// A table that is untracked and tracked again, or dropped and made anew: what peers wrote on it meanwhile waited, and its
+/// author's entries said that they had seen it all the same. The value that lost was told where it was written, and nowhere else.
+#[test]
+fn what_was_written_while_a_table_was_away_is_told_alike_by_all() {
+    let away =
+        [("untracked", "", ""), ("dropped", "DROP TABLE sale", "INSERT INTO sale VALUES(1, 'tea', 7), (2, 'milk', 1)")];
+    for (how, leave, come) in away {
+        let schema = "CREATE TABLE sale(id TEXT PRIMARY KEY NOT NULL, item TEXT, qty INTEGER)";
+        let (mut a, mut b) = (Replica::new(1, schema, &["sale"]), Replica::new(2, "", &[]));
+        a.run("INSERT INTO sale VALUES(1, 'tea', 1), (2, 'milk', 1)");
+        a.seal(1000);
+        b.take(&a);
+        if leave.is_empty() {
+            define::untrack(&b.user, "sale").unwrap();
+        } else {
+            b.run(leave);
+            b.seal(1100);
+        }
+        a.run("UPDATE sale SET qty = 5 WHERE id = 1; UPDATE sale SET qty = 6 WHERE id = 2");
+        a.seal(2000);
+        b.take(&a);
+        if leave.is_empty() {
+            b.run("UPDATE sale SET qty = 7 WHERE id = 1");
+            define::track(&b.user, "sale", "").unwrap();
+        } else {
+            b.run(schema);
+            b.run(come);
+        }
+        b.seal(3000);
+        b.store.apply(LATE, || true).unwrap();
+        sync(&mut a, &mut b);
+        a.equals(&b, &["sale"]);
+        let told = |r: &Replica| {
+            let lines = r.view(|view| view.conflicts()).unwrap();
+            let mut lines: Vec<_> = lines.into_iter().map(|l| (l.key, l.column, l.value, l.by)).collect();
+            lines.sort_by_key(|l| format!("{l:?}"));
+            lines
+        };
+        assert_eq!(told(&a), told(&b), "{how}");
+        let qty =
+            |l: &(String, String, _, _)| l.0 == "1" && l.1 == "qty" && l.2 == p2pdb_core::value::Value::Integer(5);
+        assert!(told(&a).iter().any(qty), "{how}: {:?}", told(&a));
+        assert_eq!(a.one("SELECT qty FROM sale WHERE id = 1"), Sql::Integer(7), "{how}");
+    }
+}
+
 #[test]
 fn an_entry_from_the_future_waits_and_its_clock_does_not_spread() {
     let (mut a, mut b) = pair();

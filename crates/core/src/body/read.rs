@@ -3,7 +3,7 @@
 use super::{Authors, Cell, Coder, ColumnId, FLAG_AUTO, FLAG_NAMED, FLAG_SEEN, FLAG_SNAPSHOT, Kind, check_columns};
 use crate::clock::Stamp;
 use crate::codec::{Malformed, Reader};
-use crate::id::{AuthorId, Dot, TableId};
+use crate::id::{AuthorId, Dot, Seq, TableId};
 use crate::limit;
 use crate::name::Name;
 
@@ -92,6 +92,8 @@ pub struct Section<'a, 'b> {
     pub first_op: u32,
     /// A definition's or part's bytes; empty for row operations.
     pub bytes: &'a [u8],
+    /// Of each author the first entry that was not seen; empty but for that kind.
+    pub unseen: Vec<(AuthorId, Seq)>,
     authors: &'b Authors,
     at_row: usize,
     names: Option<(Reader<'a>, Coder)>,
@@ -133,6 +135,7 @@ impl<'a, 'b> Section<'a, 'b> {
             rows: 1,
             first_op,
             bytes: payload,
+            unseen: Vec::new(),
             authors,
             at_row: 0,
             names: None,
@@ -145,6 +148,10 @@ impl<'a, 'b> Section<'a, 'b> {
         }
         let mut r = Reader::new(payload);
         section.table = TableId::read(&mut r)?;
+        if kind == Kind::Unseen {
+            (section.bytes, section.unseen) = (&[], read_unseen(&mut r, authors)?);
+            return r.end().map(|()| section);
+        }
         section.columns = read_columns(&mut r)?;
         section.written = section.columns.len();
         if kind == Kind::Define {
@@ -196,7 +203,7 @@ impl<'a, 'b> Section<'a, 'b> {
     /// # Errors
     /// [`Malformed`] if the bytes are none.
     pub fn next_row(&mut self, row: &mut RowOp<'a>) -> Result<bool, Malformed> {
-        if matches!(self.kind, Kind::Define | Kind::Part) {
+        if matches!(self.kind, Kind::Define | Kind::Part | Kind::Unseen) {
             return Ok(false);
         }
         if self.at_row == self.rows {
@@ -233,7 +240,7 @@ impl<'a, 'b> Section<'a, 'b> {
 /// Bytes bound no cells: many rows of NULL stand in a few of them. Gives how many there are with this section.
 fn check_cells(before: usize, section: &Section<'_, '_>) -> Result<usize, Malformed> {
     let here = match section.kind {
-        Kind::Define | Kind::Part => 0,
+        Kind::Define | Kind::Part | Kind::Unseen => 0,
         Kind::Insert | Kind::Update | Kind::Delete | Kind::Settle => {
             section.rows.saturating_mul(section.columns.len().max(1))
         }
@@ -249,7 +256,7 @@ fn check_cells(before: usize, section: &Section<'_, '_>) -> Result<usize, Malfor
 /// Each kind has its flags; update, delete and settle must name their rows.
 fn check_flags(kind: Kind, flags: u8) -> Result<(), Malformed> {
     let (allowed, needed) = match kind {
-        Kind::Define | Kind::Part => (0, 0),
+        Kind::Define | Kind::Part | Kind::Unseen => (0, 0),
         Kind::Insert => (FLAG_NAMED | FLAG_SEEN, 0),
         Kind::Update => (FLAG_NAMED | FLAG_SEEN | FLAG_SNAPSHOT, FLAG_NAMED),
         Kind::Delete => (FLAG_NAMED | FLAG_SEEN | FLAG_AUTO, FLAG_NAMED),
@@ -276,6 +283,25 @@ fn sub<'a>(r: &mut Reader<'a>) -> Result<Reader<'a>, Malformed> {
 fn read_columns(r: &mut Reader<'_>) -> Result<Vec<ColumnId>, Malformed> {
     let n = check_columns(r.items("columns", 4)?)?;
     (0..n).map(|_| Ok(ColumnId(r.array("column id")?))).collect()
+}
+
+/// Other authors of the body's list, ascending, with the numbers of entries.
+fn read_unseen(r: &mut Reader<'_>, authors: &Authors) -> Result<Vec<(AuthorId, Seq)>, Malformed> {
+    let n = r.items("authors", 2)?;
+    let (mut unseen, mut last) = (Vec::with_capacity(n), 0);
+    for _ in 0..n {
+        let number = r.uvarint("author number")?;
+        let seq = r.uvarint("seq")?;
+        if number <= last || seq == 0 {
+            return Err(Malformed::Rule("what was not seen is a list of other authors, ascending, with a seq from 1"));
+        }
+        last = number;
+        unseen.push((authors.author(number)?, Seq(seq)));
+    }
+    if unseen.is_empty() {
+        return Err(Malformed::Rule("a section says what was not seen and names nobody"));
+    }
+    Ok(unseen)
 }
 
 fn read_dots(r: &mut Reader<'_>, coder: &mut Coder, authors: &Authors) -> Result<Vec<Dot>, Malformed> {

@@ -3,7 +3,7 @@
 use super::{Authors, Cell, Coder, ColumnId, FLAG_AUTO, FLAG_NAMED, FLAG_SEEN, FLAG_SNAPSHOT, Kind};
 use crate::clock::Stamp;
 use crate::codec::Write;
-use crate::id::{AuthorId, Dot, TableId};
+use crate::id::{AuthorId, Dot, Seq, TableId};
 use crate::name::Name;
 
 /// What operations must share to stand in one section.
@@ -146,6 +146,23 @@ impl BodyWriter {
     pub fn part(&mut self, bytes: &[u8]) -> u32 {
         self.close();
         self.section(Kind::Part, 0, bytes);
+        self.count()
+    }
+
+    /// Says that operations which follow on a table were written without those entries of others, and what comes after them in
+    /// their authors' chains. There is at least one, none of the own author.
+    pub fn unseen(&mut self, table: TableId, unseen: &[(AuthorId, Seq)]) -> u32 {
+        self.close();
+        let mut by_number: Vec<_> = unseen.iter().map(|(author, seq)| (self.authors.number(author), seq.0)).collect();
+        by_number.sort_unstable();
+        let mut payload = Vec::with_capacity(16 + 8 * by_number.len());
+        payload.raw(&table.0);
+        payload.uvarint(by_number.len() as u64);
+        for (number, seq) in by_number {
+            payload.uvarint(number);
+            payload.uvarint(seq);
+        }
+        self.section(Kind::Unseen, 0, &payload);
         self.count()
     }
 

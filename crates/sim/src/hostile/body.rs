@@ -51,6 +51,7 @@ fn claim_raw(raw: &[u8]) {
 enum Operation<'a> {
     Define { table: TableId, columns: Vec<ColumnId>, definition: &'a [u8] },
     Part(&'a [u8]),
+    Unseen { table: TableId, unseen: Vec<(AuthorId, Seq)> },
     Row { shape: Shape, name: Option<Name>, seen: Option<Vec<Dot>>, at: Option<Stamp>, cells: Vec<Cell<'a>> },
 }
 
@@ -58,7 +59,7 @@ impl Operation<'_> {
     fn cells(&self) -> Option<usize> {
         match self {
             Self::Row { shape, .. } => Some(shape.cells()),
-            Self::Define { .. } | Self::Part(_) => None,
+            Self::Define { .. } | Self::Part(_) | Self::Unseen { .. } => None,
         }
     }
 }
@@ -70,6 +71,7 @@ fn operations(raw: &[u8]) -> Result<Vec<Operation<'_>>, Malformed> {
         let (kind, table) = (section.kind, section.table);
         match kind {
             Kind::Part => all.push(Operation::Part(section.bytes)),
+            Kind::Unseen => all.push(Operation::Unseen { table, unseen: section.unseen }),
             Kind::Define => {
                 let (columns, definition) = (section.columns.clone(), section.bytes);
                 all.push(Operation::Define { table, columns, definition });
@@ -95,6 +97,7 @@ fn write(operations: &[Operation<'_>]) -> Vec<u8> {
         match operation {
             Operation::Define { table, columns, definition } => body.define(*table, columns, definition),
             Operation::Part(bytes) => body.part(bytes),
+            Operation::Unseen { table, unseen } => body.unseen(*table, unseen),
             Operation::Row { shape, name, seen, at, cells } => {
                 body.row(shape, name.as_ref(), seen.as_deref().unwrap_or_default(), at.as_ref(), cells)
             }
@@ -132,6 +135,7 @@ pub(super) fn every_kind() -> Vec<u8> {
     let settle = named(Kind::Settle, ITEM, columns(ITEM)[..1].to_vec());
     body.row(&settle, Some(&born), &[], Some(&at), &[Cell::Integer(1 << 40)]);
     body.part(b"part");
+    body.unseen(id(TAG), &[(key(2).public().author(), Seq(1))]);
     body.finish()
 }
 

@@ -25,7 +25,7 @@ use p2pdb_core::entry::Entry;
 use p2pdb_core::id::{Digest, EntryId, Life, Seq};
 use p2pdb_core::limit;
 use p2pdb_core::message::hello::Ends;
-use p2pdb_core::message::{Ack, Entries, ErrorCode, Hello, Message, State, Summary, Tip, Want};
+use p2pdb_core::message::{Ack, Entries, ErrorCode, Hello, Message, State, Summary, Sync, Tip, Want};
 use p2pdb_core::session::{Batch, Config, Input, Outcome, Output, Session};
 use std::collections::VecDeque;
 
@@ -78,6 +78,8 @@ struct Victim {
     now_ms: u64,
     is_dialer: bool,
     peer_is_member: bool,
+    /// Does the peer wait for what is committed here to be sealed?
+    is_asked: bool,
     is_closed: bool,
     peer_last: Seq,
     peer_head: EntryId,
@@ -103,9 +105,20 @@ impl Victim {
         };
         let (session, outputs) = Session::new(config, 0);
         let (peer_last, peer_head) = (Seq(0), EntryId::default());
-        let (waiting, now_ms, is_closed) = (VecDeque::new(), 2_000, false);
-        let mut victim =
-            Self { session, db, identity, waiting, now_ms, is_dialer, peer_is_member, is_closed, peer_last, peer_head };
+        let (waiting, now_ms, is_asked, is_closed) = (VecDeque::new(), 2_000, false, false);
+        let mut victim = Self {
+            session,
+            db,
+            identity,
+            waiting,
+            now_ms,
+            is_dialer,
+            peer_is_member,
+            is_asked,
+            is_closed,
+            peer_last,
+            peer_head,
+        };
         victim.take(outputs);
         if peer_is_member {
             let ends = Ends { dialer: DIALER, listener: LISTENER };
@@ -164,6 +177,9 @@ impl Victim {
         };
         self.take(outputs);
         self.check_bounds();
+        if std::mem::take(&mut self.is_asked) {
+            self.input(Input::Sealed { is_held_back: false });
+        }
     }
 
     fn check_bounds(&self) {
@@ -192,6 +208,10 @@ impl Victim {
                 Output::Peers(addresses) => {
                     assert!(self.peer_is_member && addresses.len() <= limit::ADDRESSES_MAX);
                     assert!(addresses.iter().all(|a| a.len() <= limit::ADDRESS_BYTES_MAX));
+                }
+                Output::Seal => {
+                    assert!(self.peer_is_member, "a stranger asks for nothing");
+                    self.is_asked = true;
                 }
                 Output::Established | Output::Level | Output::Diverged => {
                     assert!(self.peer_is_member, "a stranger learns nothing");
@@ -257,6 +277,7 @@ fn talk(flags: u8, is_reply: bool) -> Vec<u8> {
         Message::Digest(summary([9; 32])).write(),
         Message::peers(&["/ip4/192.0.2.7/tcp/4001".to_owned()]).write(),
         Message::Have(vec![tip]).write(),
+        Message::Sync(Sync::Question { number: 1 }).write(),
         state(false, [8; 32], Some(Vec::new())),
         vec![0x80, 1],
         Message::error(ErrorCode::Other(9), "later").write(),
