@@ -3,11 +3,14 @@
 //! The log is merged into emptied tables, the private ones of that moment are put aside, and all of it is undone: so the user's
 //! tables are not written. Then the private ones are put in place, and every row is marked for the seal to compare.
 
+use p2pdb_core::value::Value;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params_from_iter};
 
+use super::rows::{BindValue, Shared, SqliteRows, key_of};
 use super::tables::Tables;
 use super::{Store, StoreError, define, records};
+use crate::capture;
 use crate::quote::Quoted;
 
 /// The private tables that a merge fills, the records beside each table aside.
@@ -37,7 +40,31 @@ impl Store {
         }
         self.flags.reset();
         self.tables = Tables::load(&self.conn)?;
-        define::reconcile_all(&self.conn)
+        define::reconcile_all(&self.conn)?;
+        self.mark_referring()
+    }
+
+    /// Rows that have a record under a key made of references, by the key that they would show: one that is gone from its table
+    /// is found by no other.
+    fn mark_referring(&mut self) -> Result<(), StoreError> {
+        let Self { conn, tables, authors, hasher, digest, flags, .. } = self;
+        let shared = Shared { conn, tables, hasher, flags };
+        for table in tables.iter().filter(|t| t.merge.key.iter().any(|(column, _)| t.refs.contains_key(column))) {
+            let width = table.merge.key.len();
+            let columns: String = (1..=width).map(|k| format!(", k{k}")).collect();
+            let marks = vec!["?"; width + 2].join(", ");
+            let mut insert = conn.prepare(&format!("INSERT INTO _p2p_mark(t, m{columns}) VALUES({marks})"))?;
+            let mut select = conn.prepare(&format!("SELECT key FROM {}", records::table(table.t)))?;
+            let mut found = select.query([])?;
+            let mut rows = SqliteRows::new(shared, table, authors, digest)?;
+            while let Some(row) = found.next()? {
+                let Some(key) = key_of(row.get_ref(0)?) else { continue };
+                let Some(values) = rows.key_params(&key)? else { continue };
+                let head = [Value::Integer(table.t), Value::Integer(capture::LOOK)];
+                insert.execute(params_from_iter(head.iter().chain(&values).map(BindValue)))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -248,3 +248,26 @@ def a_copied_database_without_its_sidecar_is_a_new_device():
     equal(plain("b.db", "SELECT count(*) FROM sale"), [(1,)], "rows of the original")
     for name in ("b.db-p2pdb", "a.db-p2pdb"):
         equal(oct(os.stat(name).st_mode & 0o777), "0o600", f"mode of {name}")
+
+
+def a_database_copied_with_its_sidecar_is_a_new_device_and_so_it_is_without():
+    """Both were one author, and every peer refused the copy for ever, its keys removed or not."""
+    _stopped_pair()
+    for name in ("b.db", "b.db-p2pdb"):
+        shutil.copy(name, name.replace("b.db", "copy.db"))
+    a, b, copy = Shell("a.db"), Shell("b.db"), Shell("copy.db")
+    ticket = invite(a)
+    items = "SELECT group_concat(item) FROM (SELECT item FROM sale ORDER BY item)"
+    for peer, item in ((b, "by b"), (copy, "by the copy")):
+        peer.ok(f"INSERT INTO sale(item, qty) VALUES('{item}', 1)")
+    until("all have both", lambda: [p.run(items) for p in (a, b, copy)] == ["by b,by the copy,tea"] * 3)
+    equal(len({p.run("SELECT peer_id FROM p2p_status") for p in (a, b, copy)}), 3, "authors")
+    copy.close()
+    os.remove("copy.db-p2pdb")
+    copy = Shell("copy.db")
+    copy.ok("INSERT INTO sale(item, qty) VALUES('without keys', 1)")
+    assert "again, as a new device" in copy.ok(f"SELECT p2p_join('{ticket}')")
+    until("all have all", lambda: [p.run(items) for p in (a, b, copy)] == ["by b,by the copy,tea,without keys"] * 3)
+    a.close(), b.close(), copy.close()
+    for name in ("a.db", "b.db", "copy.db"):
+        sound(name)

@@ -30,7 +30,7 @@ fn forked() -> (Replica, Replica, Replica) {
     a.run("INSERT INTO sale VALUES(1, 'tea', 2), (2, 'milk', 1), (3, 'salt', 1); INSERT INTO note VALUES('n', 1)");
     a.seal(1000);
     b.take(&a);
-    b.run("INSERT INTO sale VALUES(4, 'bread', 1); INSERT INTO line VALUES(4, 1)");
+    b.run("INSERT INTO sale VALUES(4, 'bread', 1); INSERT INTO line VALUES(4, 1), (4, 2), (1, 1)");
     b.seal(2000);
     a.take(&b);
     let mut c = copy(&b, 2);
@@ -40,7 +40,7 @@ fn forked() -> (Replica, Replica, Replica) {
         "INSERT INTO sale VALUES(5, 'by c', 1); INSERT INTO line VALUES(5, 1); UPDATE sale SET qty = 20 WHERE id = 2",
     );
     c.seal(3001);
-    c.run("DELETE FROM sale WHERE id = 3; UPDATE note SET x = 2");
+    c.run("DELETE FROM sale WHERE id = 3; UPDATE note SET x = 2; DELETE FROM line WHERE sale = 4 AND no = 2");
     c.seal(3002);
     a.take(&b);
     (a, b, c)
@@ -77,8 +77,9 @@ fn a_copy_with_new_keys_gives_up_its_branch_and_writes_it_again() {
     let wanted = [("bread", 1), ("by b", 1), ("by c", 1), ("by the new author", 1), ("milk", 20), ("tea", 10)];
     assert_eq!(sales, wanted.map(|(item, qty)| [Sql::Text(item.into()), Sql::Integer(qty)]));
     assert_eq!(a.one("SELECT x FROM note"), Sql::Integer(2));
-    let lines = "SELECT group_concat(item) FROM (SELECT item FROM line JOIN sale ON id = sale ORDER BY item)";
-    assert_eq!(a.one(lines), Sql::Text("bread,by c".into()), "children follow their parents");
+    let lines =
+        "SELECT group_concat(item || no) FROM (SELECT item, no FROM line JOIN sale ON id = sale ORDER BY item, no)";
+    assert_eq!(a.one(lines), Sql::Text("bread1,by c1,tea1".into()), "children follow their parents");
     // The member itself goes on as before.
     let mut b = b;
     b.run("INSERT INTO note VALUES('late', 1)");
