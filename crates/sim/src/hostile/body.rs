@@ -149,11 +149,14 @@ pub(super) fn honest() -> Vec<u8> {
     body.finish()
 }
 
-/// Many rows of many columns in few bytes.
+/// As many cells as there may be, in few bytes: a row more is too many.
 fn wide() -> Vec<u8> {
-    let columns: Vec<_> = (0..64u32).map(|id| ColumnId(id.to_le_bytes())).collect();
+    const COLUMNS: usize = 8;
+    let columns = (0..COLUMNS as u32).map(|id| ColumnId(id.to_le_bytes())).collect();
     let shape = Shape::new(Kind::Insert, TableId([9; 8]), columns);
     let mut body = BodyWriter::new(own());
-    (0..40).for_each(|_| _ = body.row(&shape, None, &[], None, &vec![Cell::Null; 64]));
+    for _ in 0..limit::BODY_CELLS_MAX / COLUMNS {
+        body.row(&shape, None, &[], None, &[const { Cell::Null }; COLUMNS]);
+    }
     body.finish()
 }

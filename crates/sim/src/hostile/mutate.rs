@@ -23,7 +23,7 @@ pub fn mutate(random: &mut Random, valid: &[Vec<u8>]) -> Vec<u8> {
 fn change(random: &mut Random, bytes: &mut Vec<u8>, valid: &[Vec<u8>]) {
     let at = random.below(bytes.len() as u64 + 1) as usize;
     let end = (at + random.below(CHUNK_BYTES_MAX) as usize).min(bytes.len());
-    match random.below(8) {
+    match random.below(9) {
         0 => set(bytes, at, |byte| byte ^ (1 << (at % 8))),
         1 => set(bytes, at, |byte| byte.wrapping_add(1)),
         2 => {
@@ -31,6 +31,11 @@ fn change(random: &mut Random, bytes: &mut Vec<u8>, valid: &[Vec<u8>]) {
             set(bytes, at, |_| edge);
         }
         3 => drop(bytes.drain(at..end)),
+        // A number that takes a byte more than it needs.
+        8 if at < bytes.len() => {
+            bytes[at] |= 0x80;
+            bytes.insert(at + 1, 0);
+        }
         4 => bytes.truncate(at),
         5 => {
             let chunk = bytes[at..end].to_vec();
