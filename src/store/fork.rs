@@ -20,11 +20,19 @@ use super::{Store, StoreError};
 #[derive(Debug, Default)]
 pub(super) struct Former {
     authors: Vec<AuthorId>,
-    /// The doubted ones: how far they were compared with a peer's.
-    doubted: BTreeMap<AuthorId, Seq>,
+    doubted: BTreeMap<AuthorId, Doubt>,
     /// Compared to the end, and found equal.
     trusted: Vec<AuthorId>,
     has_given_up: bool,
+}
+
+/// A chain that a peer may have otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+struct Doubt {
+    /// How far it was compared with a peer's.
+    compared: Seq,
+    /// A peer has it otherwise; else only some chain is another there.
+    is_certain: bool,
 }
 
 /// By author: the first entry of its chain that goes.
@@ -71,18 +79,26 @@ impl Store {
     pub fn doubt(&mut self, author: Option<AuthorId>) -> bool {
         let Former { authors, doubted, trusted, .. } = &mut self.former;
         let is_meant = |a: &&AuthorId| author.map_or(!trusted.contains(a), |author| author == **a);
-        let fresh: Vec<_> = authors.iter().filter(is_meant).filter(|a| !doubted.contains_key(a)).copied().collect();
-        let has_any = !fresh.is_empty();
-        doubted.extend(fresh.into_iter().map(|a| (a, Seq(0))));
-        has_any
+        let before = doubted.len();
+        for meant in authors.iter().filter(is_meant) {
+            doubted.entry(*meant).or_default().is_certain |= author.is_some();
+        }
+        doubted.len() > before
     }
 
-    /// All that a peer has was compared, and nothing differs: chains that are doubted are whole again. True if any was.
+    /// Is any author doubted?
+    pub fn is_in_doubt(&self) -> bool {
+        !self.former.doubted.is_empty()
+    }
+
+    /// All that the peers have was compared, and nothing differs: chains that were doubted without a name are whole again. True
+    /// if there was any.
     pub fn trust(&mut self) -> bool {
         let Former { doubted, trusted, .. } = &mut self.former;
-        let had_any = !doubted.is_empty();
-        trusted.extend(std::mem::take(doubted).into_keys());
-        had_any
+        let before = doubted.len();
+        trusted.extend(doubted.iter().filter(|(_, doubt)| !doubt.is_certain).map(|(author, _)| *author));
+        doubted.retain(|_, doubt| doubt.is_certain);
+        doubted.len() < before
     }
 
     /// Was a branch given up since this was asked last?
@@ -92,15 +108,18 @@ impl Store {
 
     /// How far the chain of a doubted author may be shown; none of one that is not.
     pub(super) fn compared(&self, author: &AuthorId) -> Option<Seq> {
-        self.former.doubted.get(author).copied()
+        self.former.doubted.get(author).map(|doubt| doubt.compared)
     }
 
     /// These entries are the same here and at a peer.
     pub(super) fn note_compared(&mut self, heads: &[(AuthorId, Seq)]) {
+        if !self.is_in_doubt() {
+            return;
+        }
         for (author, seq) in heads {
             let held = self.authors.get(author).map_or(Seq(0), |a| a.held);
-            if let Some(compared) = self.former.doubted.get_mut(author) {
-                *compared = (*seq).min(held).max(*compared);
+            if let Some(doubt) = self.former.doubted.get_mut(author) {
+                doubt.compared = (*seq).min(held).max(doubt.compared);
             }
         }
     }

@@ -8,7 +8,8 @@ use p2pdb_core::id::AuthorId;
 use p2pdb_core::message::ErrorCode;
 use p2pdb_core::session::Reason;
 
-use super::{Replica, elsewhere};
+use super::links::Links;
+use super::{Open, Replica, elsewhere};
 use crate::node::driver::Tools;
 use crate::node::sidecar::Sidecar;
 
@@ -51,15 +52,17 @@ impl Replica {
     pub(super) fn heed_forks(&mut self, tools: &mut Tools<'_>) {
         let forks = std::mem::take(&mut self.links.forks);
         let Some(open) = &mut self.open else { return };
-        let is_level = self.links.iter().any(|l| l.session.status(&open.store).is_ok_and(|s| s.is_level));
+        let is_told = self.links.fork_told.is_some() || open.store.is_in_doubt();
+        // Mostly there is none, and no session is asked.
+        let is_level = is_told && is_level_with_all(&self.links, open);
         // What was given up is the fork that the sessions tell of.
         let mut is_changed = open.store.has_given_up();
         if !is_changed {
-            for author in forks {
-                is_changed |= open.store.doubt(author);
+            for author in &forks {
+                is_changed |= open.store.doubt(*author);
             }
         }
-        is_changed |= is_level && open.store.trust();
+        is_changed |= forks.is_empty() && is_level && open.store.trust();
         if is_changed || is_level {
             self.links.fork_told = None;
         }
@@ -75,4 +78,9 @@ impl Replica {
         }
         self.links.dialer.hurry_all(tools.now.mono_ms);
     }
+}
+
+fn is_level_with_all(links: &Links, open: &Open) -> bool {
+    let mut levels = links.iter().map(|l| l.session.status(&open.store).is_ok_and(|s| s.is_level)).peekable();
+    levels.peek().is_some() && levels.all(|is_level| is_level)
 }

@@ -102,6 +102,9 @@ fn a_chain_that_is_equal_after_all_is_trusted_again() {
     assert!(c.store.trust());
     assert!(!c.store.doubt(None), "it is not doubted again for a fork that nobody names");
     assert!(!c.store.has_given_up());
+    // One that is named is another somewhere, whatever those say that are here.
+    assert!(c.store.doubt(Some(identity(2).key.public().author())));
+    assert!(!c.store.trust() && c.store.is_in_doubt());
 }
 
 #[test]
