@@ -117,6 +117,40 @@ fn operations_that_break_a_rule_have_no_effect_anywhere() {
     a.equals(&b, &["sale", "k", "c"]);
 }
 
+/// Each new claim used to look at all rows that claimed the id before it: two thousand took a minute to merge.
+#[test]
+fn many_rows_that_claim_one_id_are_merged_and_shown() {
+    let (mut a, mut b) = (Replica::new(1, SALE, &["sale"]), Replica::new(2, "", &[]));
+    a.run("INSERT INTO sale VALUES(5, 'true', 1)");
+    a.seal(50_000);
+    b.take(&a);
+    let mut rogue = Rogue::new();
+    let (sale, columns) = table(&a, "sale");
+    let crowd = |rogue: &mut Rogue| {
+        let shape = Shape::new(Kind::Insert, sale, columns.clone());
+        rogue.write(|group| {
+            (0..3_000).for_each(|_| {
+                _ = group.row(&shape, None, &[], None, &[Cell::Integer(5), Cell::Null, Cell::Integer(5)])
+            });
+        })
+    };
+    // Earlier than the true one, which gives way; then, for one who heard of that first, the other way about.
+    let (early, late) = (
+        crowd(&mut rogue),
+        crowd({
+            rogue.clock = 90_000;
+            &mut rogue
+        }),
+    );
+    for entries in [&early, &late] {
+        b.take_entries(entries);
+    }
+    a.take_entries(&[early, late].concat());
+    a.equals(&b, &["sale"]);
+    assert_eq!(a.one("SELECT count(*) FROM sale"), Sql::Integer(6_001));
+    assert_eq!(a.one("SELECT count(*) FROM sale WHERE item = 'true' AND id > 1 << 32"), Sql::Integer(1));
+}
+
 #[test]
 fn operations_on_a_table_that_comes_later_wait_for_it() {
     let mut a = Replica::new(1, SALE, &["sale"]);

@@ -1,7 +1,8 @@
 //! Who shows which integer key (rule P4), worked out only for the rows whose ids hang on one another.
 //!
 //! A row that claims an id pulls in the row that shows it, all that claim it, and those that would derive it; the ids
-//! these show are looked at in turn until nothing new comes up.
+//! these show are looked at in turn until nothing new comes up. Mostly two rows claim one id and no third is touched:
+//! then the others that claim it stay where they are, however many they are.
 
 use super::{Found, Key, Merge, Refusal, Rows};
 use crate::claim::{self, Claim};
@@ -61,9 +62,37 @@ impl<R: Rows> Merge<'_, R> {
 
     /// Gives ids to `first` and to all rows whose ids hang on it.
     ///
+    /// A new row that claims an id beside others costs the same however many they are, where its derived id is free: the
+    /// earliest of the others holds the id, and only these two change.
+    ///
     /// The digest must hold nothing of a `first` that has a state of its own (its share was taken off, or it is new);
     /// a member that has a key and no state is as stored.
     pub(super) fn place(&mut self, first: Member) -> Result<(), R::Error> {
+        let id = first.claim.id;
+        if first.key.is_none()
+            && let Some(holder) = self.member(id)?.filter(|holder| holder.claim.id == id)
+        {
+            let is_late = holder.claim < first.claim;
+            let loser = if is_late { &first } else { &holder };
+            let derived = claim::derived_id(&loser.claim.name, 0);
+            if self.is_free(derived)? {
+                return match is_late {
+                    true => self.move_members(vec![first], &[Some(derived)]),
+                    false => self.move_members(vec![first, holder], &[Some(id), Some(derived)]),
+                };
+            }
+        }
+        self.place_all(first)
+    }
+
+    /// Is that id shown by no row, and asked for by none? Then a row that takes it touches no other.
+    fn is_free(&mut self, id: i64) -> Result<bool, R::Error> {
+        Ok(self.rows.record(&Key::Id(id))?.is_none()
+            && self.rows.claimants(id)?.is_empty()
+            && self.rows.probers(id)?.is_empty())
+    }
+
+    fn place_all(&mut self, first: Member) -> Result<(), R::Error> {
         let mut members = vec![first];
         let mut visited = BTreeSet::new();
         let shown = loop {
