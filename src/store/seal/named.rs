@@ -27,7 +27,7 @@ impl Sealing<'_, '_> {
                 for name in work.names(key) {
                     let name = Key::Name(name);
                     let Some(record) = merge.rows.record(&name)?.filter(|r| !r.is_hidden) else { continue };
-                    if merge.rows.visible_by(&work.keys[key])?.is_none() {
+                    if merge.rows.visible_by(&work.values(key)?)?.is_none() {
                         merge.seal_death(pen, &name, &record, false)?;
                     }
                 }
@@ -46,7 +46,7 @@ impl Sealing<'_, '_> {
             let mut names = BTreeSet::new();
             let mut select = conn.prepare_cached(&table.sql.select)?;
             for (key, origin) in here {
-                let mut found = select.query(params_from_iter(work.keys[&key].iter().map(BindValue)))?;
+                let mut found = select.query(params_from_iter(work.values(&key)?.iter().map(BindValue)))?;
                 let mut cells = match found.next()? {
                     Some(row) => Some(cells_of(row, table.merge.columns)?),
                     None => None,
