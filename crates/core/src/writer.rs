@@ -88,8 +88,7 @@ impl<'k> GroupWriter<'k> {
         at: Option<&Stamp>,
         cells: &[Cell<'_>],
     ) -> Stamp {
-        let total: usize = cells.iter().map(Cell::payload_bytes).sum();
-        let op = if total <= limit::VALUE_INLINE_BYTES_MAX {
+        let op = if is_inline(cells) {
             self.make_room();
             self.body.row(shape, name, seen, at, cells)
         } else {
@@ -98,6 +97,13 @@ impl<'k> GroupWriter<'k> {
             self.body.row(shape, name, seen, at, &cells)
         };
         self.stamp(op)
+    }
+
+    /// The stamp that a row of these cells will have if it is the next; none where something goes ahead of it: an entry
+    /// that is full, or parts of its cells.
+    pub fn next_stamp(&self, cells: &[Cell<'_>]) -> Option<Stamp> {
+        let has_begun = self.body.ops() > 0 && self.body.raw_bytes() < limit::BODY_RAW_BYTES_TARGET;
+        (has_begun && is_inline(cells)).then(|| self.stamp(self.body.ops()))
     }
 
     /// Announces a table.
@@ -199,6 +205,11 @@ impl<'k> GroupWriter<'k> {
         }
         first
     }
+}
+
+/// Does a row of these cells stand in an entry as it is?
+fn is_inline(cells: &[Cell<'_>]) -> bool {
+    cells.iter().map(Cell::payload_bytes).sum::<usize>() <= limit::VALUE_INLINE_BYTES_MAX
 }
 
 #[cfg(test)]
