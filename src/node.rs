@@ -19,6 +19,7 @@ mod driver;
 mod leader;
 mod local;
 mod log;
+pub mod pace;
 mod registry;
 mod replica;
 mod route;
@@ -48,13 +49,22 @@ pub enum Busy {
     OtherProcess,
 }
 
+/// What the host connections of this process did on a file since the gate was entered last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// None of them ran a statement, came or went.
+    Idle,
+    /// One did.
+    Active,
+}
+
 /// Decides when the node may write to a database file.
 pub trait Gate: Send + Sync {
     /// Runs `work` while no host connection of this process is in a transaction on the file.
     ///
     /// # Errors
     /// [`Busy`] if it is not the node's turn; `work` has not run then.
-    fn enter(&self, work: &mut dyn FnMut()) -> Result<(), Busy>;
+    fn enter(&self, work: &mut dyn FnMut(Hosts)) -> Result<(), Busy>;
 }
 
 /// The gate of a process whose only connection to the file is the node's.
@@ -62,8 +72,8 @@ pub trait Gate: Send + Sync {
 pub struct NoHosts;
 
 impl Gate for NoHosts {
-    fn enter(&self, work: &mut dyn FnMut()) -> Result<(), Busy> {
-        work();
+    fn enter(&self, work: &mut dyn FnMut(Hosts)) -> Result<(), Busy> {
+        work(Hosts::Idle);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! `bin/bench` runs it, and what needs two processes after it. Each figure is taken interleaved: plain SQLite, then ours,
 //! three times over, and the medians are compared. What is counted is the processor time of the thread that works.
 //!
-//! It does not know the node or the network: the store is called as the node calls it.
+//! It runs no node and no network: the store is called as the node calls it, in passes of the node's own lengths.
 
 mod capture;
 mod clock;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::driver::{Now, Tools};
 use super::leader::Leader;
+use super::pace::Pace;
 use super::sidecar::Sidecar;
 use super::{Shared, config};
 use crate::store::{Store, StoreError};
@@ -61,8 +62,19 @@ struct Open {
     is_first_seal: bool,
     /// The last arrival number that the sessions were told of.
     told: u64,
+    /// How long the next seal may hold the gate.
+    pace: Pace,
+    /// `PRAGMA data_version` at the last pass.
+    passed_version: i64,
     /// When something was last written, until the memory for it is given back.
     worked_ms: Option<u64>,
+}
+
+impl Open {
+    /// Moves when another connection commits, in whatever process.
+    fn version(&self) -> rusqlite::Result<i64> {
+        self.store.connection().query_row("PRAGMA data_version", [], |row| row.get(0))
+    }
 }
 
 /// One database.
@@ -256,7 +268,7 @@ impl Replica {
         let sidecar = self.at_home(sidecar)?;
         let mut opened = None;
         // Opening may create the private tables: a write like any other.
-        let entered = self.shared.gate.enter(&mut || opened = Some(open_store(&database, &sidecar)));
+        let entered = self.shared.gate.enter(&mut |_| opened = Some(open_store(&database, &sidecar)));
         if let Err(busy) = entered {
             self.is_busy(busy, tools.now.mono_ms);
             self.next_leader_ms = self.trouble.gate_ms;
@@ -288,6 +300,8 @@ impl Replica {
             must_apply: true,
             is_first_seal: true,
             told,
+            pace: Pace::default(),
+            passed_version: -1,
             worked_ms: None,
         });
         for address in peers {
@@ -326,8 +340,7 @@ impl Replica {
     fn look(&mut self, now: Now) {
         let Some(open) = &mut self.open else { return };
         self.next_look_ms = now.mono_ms + self.looks.next().unwrap_or(LOOK_MS);
-        let version = open.store.connection().query_row("PRAGMA data_version", [], |row| row.get(0));
-        match version {
+        match open.version() {
             Ok(version) if version == open.data_version => {
                 if open.worked_ms.take_if(|at| now.mono_ms.saturating_sub(*at) > REST_MS).is_some()
                     && let Err(why) = open.store.rest()

@@ -43,6 +43,7 @@ pub(super) struct SqliteRows<'c> {
 pub(super) struct Statements<'c> {
     record: CachedStatement<'c>,
     put: CachedStatement<'c>,
+    put_new: CachedStatement<'c>,
     forget: CachedStatement<'c>,
     pub(super) select: CachedStatement<'c>,
     insert: CachedStatement<'c>,
@@ -54,6 +55,7 @@ impl<'c> Statements<'c> {
         Ok(Self {
             record: conn.prepare_cached(&table.sql.record)?,
             put: conn.prepare_cached(&table.sql.put)?,
+            put_new: conn.prepare_cached(&table.sql.put_new)?,
             forget: conn.prepare_cached(&table.sql.forget)?,
             select: conn.prepare_cached(&table.sql.select)?,
             insert: conn.prepare_cached(&table.sql.insert)?,
@@ -199,6 +201,15 @@ impl<'c> SqliteRows<'c> {
         self.shared.flags.raise(self.table.t, raise);
     }
 
+    /// Packs a record that is to be kept under a key.
+    fn pack(&mut self, key: &Key, record: &Record) {
+        if let Key::Id(id) = key {
+            self.shared.flags.note_id(self.table.t, *id);
+        }
+        self.packed.clear();
+        record.pack(self.authors, &mut self.packed);
+    }
+
     /// Runs a statement on the visible row. A constraint that refuses it is no failure.
     fn attempt(outcome: rusqlite::Result<usize>) -> Result<Option<Refusal>, StoreError> {
         match outcome {
@@ -222,15 +233,14 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn put(&mut self, key: &Key, record: &Record) -> Result<(), StoreError> {
-        if let Key::Id(id) = key {
-            self.shared.flags.note_id(self.table.t, *id);
-        }
-        let mut packed = std::mem::take(&mut self.packed);
-        packed.clear();
-        record.pack(self.authors, &mut packed);
-        self.statements.put.execute(params![bind_key(key), packed])?;
-        self.packed = packed;
+        self.pack(key, record);
+        self.statements.put.execute(params![bind_key(key), self.packed])?;
         Ok(())
+    }
+
+    fn put_new(&mut self, key: &Key, record: &Record) -> Result<bool, StoreError> {
+        self.pack(key, record);
+        Ok(self.statements.put_new.execute(params![bind_key(key), self.packed])? > 0)
     }
 
     fn forget(&mut self, key: &Key) -> Result<(), StoreError> {

@@ -26,8 +26,12 @@ use batch::Sealing;
 pub(super) use marker::pending;
 pub(super) use work::fold;
 
-/// Markers read at a time.
+/// Markers read at a time, at first: has the time that was given run out is asked between two batches.
 const BATCH: usize = 1024;
+
+/// Markers read at a time, at most. A batch is worked off in the order of keys: the larger it is the more of its rows
+/// share a page. With 4,096 random keys a row costs a tenth less than with 1,024.
+const BATCH_MAX: usize = 4096;
 
 /// Markers that an apply seals inside its own transaction; where there are more they are sealed first, in steps.
 pub(super) const MARKERS_INLINE_MAX: i64 = 200;
@@ -100,9 +104,9 @@ impl Store {
         let mut sealing = Sealing::new(shared, authors, digest, GroupWriter::new(&key, start), seen, unseen);
         sealing.announce()?;
         // Where ids moved the markers of all rows are read together: an identity is followed to its end.
-        let limit = if sealing.has_moves(&mut open_group.unmoved)? { usize::MAX } else { BATCH };
+        let mut limit = if sealing.has_moves(&mut open_group.unmoved)? { usize::MAX } else { BATCH };
         let mut sealed = Sealed::default();
-        let mut last = None;
+        let (mut last, mut read) = (None, 0usize);
         // Under the write lock no marker comes between: when none is left the group is whole.
         while marker::pending(conn)? > 0 {
             sealing.batch(limit)?;
@@ -111,6 +115,9 @@ impl Store {
             if !has_time() {
                 break;
             }
+            // As many as were read before it: no batch takes much longer than has passed.
+            read = read.saturating_add(limit);
+            limit = limit.max(read.min(BATCH_MAX));
         }
         sealed.is_partial = marker::pending(conn)? > 0;
         let must_close = is_open && !sealed.is_partial;

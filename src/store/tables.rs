@@ -48,6 +48,8 @@ pub(crate) struct Sql {
     pub(crate) record: String,
     /// Keeps it.
     pub(crate) put: String,
+    /// Keeps it where the key has none.
+    pub(crate) put_new: String,
     /// Drops it.
     pub(crate) forget: String,
     /// The highest key that has a record.
@@ -291,6 +293,7 @@ impl Sql {
             delete: format!("DELETE FROM main.{table} {by_key}"),
             record: format!("SELECT record FROM {records} WHERE key = ?1"),
             put: format!("INSERT OR REPLACE INTO {records}(key, record) VALUES(?1, ?2)"),
+            put_new: format!("INSERT OR IGNORE INTO {records}(key, record) VALUES(?1, ?2)"),
             forget: format!("DELETE FROM {records} WHERE key = ?1"),
             last: format!("SELECT max(key) FROM {records}"),
             by_key,

@@ -237,7 +237,7 @@ impl Attached {
 fn take_seat(seat: &mut Seat, file: &Path) -> Result<(), NodeError> {
     if seat.node.is_none() && !seat.is_over {
         fork::watch();
-        seat.node = Some(Node::attach(file, Arc::new(HostGate(file.to_owned())))?);
+        seat.node = Some(Node::attach(file, Arc::new(HostGate::new(file.to_owned())))?);
     }
     Ok(())
 }

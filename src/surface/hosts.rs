@@ -19,11 +19,12 @@ use rusqlite::ffi;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::attached::Attached;
-use crate::node::{Busy, Gate};
+use crate::node::{Busy, Gate, Hosts};
 
 mod turnstile;
 
@@ -132,19 +133,31 @@ fn set_lent(db: Db, is_lent: bool) {
 
 /// The gate of one database file.
 #[derive(Debug)]
-pub(super) struct HostGate(pub(super) PathBuf);
+pub(super) struct HostGate {
+    file: PathBuf,
+    /// What all its hosts together had done when it was entered last.
+    done: AtomicU64,
+}
+
+impl HostGate {
+    pub(super) fn new(file: PathBuf) -> Self {
+        Self { file, done: AtomicU64::new(0) }
+    }
+}
 
 impl Gate for HostGate {
-    fn enter(&self, work: &mut dyn FnMut()) -> Result<(), Busy> {
+    fn enter(&self, work: &mut dyn FnMut(Hosts)) -> Result<(), Busy> {
         // Held to the end: a connection that is being closed waits for it in `leave`.
         let mut hosts = hosts();
         let mut held = Vec::with_capacity(hosts.len());
         for host in hosts.iter_mut().filter(|h| !h.is_lent) {
-            if let Some(one) = hold_on(host, &self.0)? {
+            if let Some(one) = hold_on(host, &self.file)? {
                 held.push(one);
             }
         }
-        work();
+        let done = held.iter().map(Held::done).fold(0, u64::wrapping_add);
+        let is_same = self.done.swap(done, Ordering::Relaxed) == done;
+        work(if is_same { Hosts::Idle } else { Hosts::Active });
         Ok(())
     }
 }
@@ -211,6 +224,28 @@ enum Held {
     Turnstile { db: Db, turnstile: Arc<Turnstile> },
 }
 
+impl Held {
+    /// Grows with all that the connection does on its files.
+    fn done(&self) -> u64 {
+        match self {
+            // Each page that a statement looks at is found in the cache or is not.
+            Self::Mutex { db, .. } => [ffi::SQLITE_DBSTATUS_CACHE_HIT, ffi::SQLITE_DBSTATUS_CACHE_MISS]
+                .into_iter()
+                .map(|counter| u64::from(counted(*db, counter)))
+                .sum(),
+            Self::Turnstile { turnstile, .. } => turnstile.passed(),
+        }
+    }
+}
+
+/// One of SQLite's counters of a connection, which this thread holds; 0 where it has none such.
+fn counted(db: Db, counter: c_int) -> u32 {
+    let (mut now, mut highest) = (0, 0);
+    // SAFETY: the connection is listed, thus alive, and its mutex is held by this thread; both results outlive the call.
+    let outcome = unsafe { ffi::sqlite3_db_status(db.0, counter, &mut now, &mut highest, 0) };
+    if outcome == ffi::SQLITE_OK { now as u32 } else { 0 }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         match self {
@@ -252,3 +287,6 @@ pub(super) fn is_busy(db: Db) -> bool {
         ffi::sqlite3_get_autocommit(db.0) == 0 || ffi::sqlite3_txn_state(db.0, std::ptr::null()) != ffi::SQLITE_TXN_NONE
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! A bug of ours must not be the host's: a panic in a turn is caught, and too many of them end the node, not the process.
 
-use p2pdb::node::{Busy, Gate, Node, NodeError, State};
+use p2pdb::node::{Busy, Gate, Hosts, Node, NodeError, State};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,10 +12,10 @@ const SALE: &str = "CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT)";
 struct Panics(AtomicUsize);
 
 impl Gate for Panics {
-    fn enter(&self, work: &mut dyn FnMut()) -> Result<(), Busy> {
+    fn enter(&self, work: &mut dyn FnMut(Hosts)) -> Result<(), Busy> {
         let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         assert!(left.is_err(), "planted");
-        work();
+        work(Hosts::Idle);
         Ok(())
     }
 }

@@ -42,6 +42,32 @@ impl<R: Rows> Merge<'_, R> {
         self.keep_born(key, at, cells)
     }
 
+    /// The same where nobody looked for a record: of a plain row that has none, which is known by keeping one. False, and
+    /// nothing is done, where that is not so.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn seal_birth_if_new(
+        &mut self,
+        pen: &mut Pen<'_, '_>,
+        key: &Key,
+        cells: &[Cell<'_>],
+    ) -> Result<bool, R::Error> {
+        if self.rows.has_book() || self.needs_state(key, |c| is_literal(&cells[c])) {
+            return Ok(false);
+        }
+        let shape = Shape::new(Kind::Insert, self.table.id, pen.columns.to_vec());
+        let Some(at) = pen.group.next_stamp(&shape, cells) else { return Ok(false) };
+        let record = Record::born(at, self.hashes_of(cells));
+        if !self.rows.put_new(key, &record)? {
+            return Ok(false);
+        }
+        let written = pen.group.row(&shape, None, &[], None, cells);
+        assert_eq!(written, at, "a row's stamp is the one that was told");
+        self.note_local(key, &record)?;
+        Ok(true)
+    }
+
     /// A row is there whose key had another life: deleted and inserted again, or alive but hidden.
     ///
     /// # Errors
@@ -244,11 +270,14 @@ impl<R: Rows> Merge<'_, R> {
     }
 
     fn keep_local(&mut self, key: &Key, record: &Record) -> Result<(), R::Error> {
-        self.rows.digest(self.row_digest(key, record), 0);
-        if !self.table.refs.is_empty() {
-            self.note_literals(key, record)?;
-        }
+        self.note_local(key, record)?;
         self.rows.put(key, record)
+    }
+
+    /// What is to be noted of a record beside it.
+    fn note_local(&mut self, key: &Key, record: &Record) -> Result<(), R::Error> {
+        self.rows.digest(self.row_digest(key, record), 0);
+        if self.table.refs.is_empty() { Ok(()) } else { self.note_literals(key, record) }
     }
 }
 

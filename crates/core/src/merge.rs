@@ -103,6 +103,8 @@ pub trait Rows {
     fn record(&mut self, key: &Key) -> Result<Option<Record>, Self::Error>;
     /// Keeps a record under a key.
     fn put(&mut self, key: &Key, record: &Record) -> Result<(), Self::Error>;
+    /// Keeps a record under a key that has none. False if it has one: that stays.
+    fn put_new(&mut self, key: &Key, record: &Record) -> Result<bool, Self::Error>;
     /// Drops the record under a key.
     fn forget(&mut self, key: &Key) -> Result<(), Self::Error>;
 
@@ -238,6 +240,9 @@ impl<R: Rows> Merge<'_, R> {
             }
             None => {
                 let name = self.name_by_key(cells)?;
+                if self.insert_new(at, &name, cells)? {
+                    return Ok(());
+                }
                 match self.find(&name)? {
                     Some(found) => self.reinsert(found, at, over, cells),
                     None => self.insert_named(at, name, cells),
@@ -412,6 +417,27 @@ impl<R: Rows> Merge<'_, R> {
         self.keep_birth(Found { key, name, record }, at, cells, refusal)
     }
 
+    /// The likeliest insert, of a plain row under a name that has no record: that is known by keeping one. False, and
+    /// nothing is done, where it is another.
+    fn insert_new(&mut self, at: Stamp, name: &Name, cells: &[Cell<'_>]) -> Result<bool, R::Error> {
+        let Name::Key(bytes) = name else { return Ok(false) };
+        let key = Key::Name(bytes.clone());
+        // A row that refers to itself must not find itself before it is shown.
+        let has_refs = cells.iter().any(|c| matches!(c, Cell::Ref(_)));
+        if has_refs || self.rows.has_book() || self.needs_state(&key, |c| cells.get(c).is_some_and(is_literal)) {
+            return Ok(false);
+        }
+        let record = Record::born(at, self.hashes_of(cells));
+        if !self.rows.put_new(&key, &record)? {
+            return Ok(false);
+        }
+        match self.rows.show(&key, cells)? {
+            None => self.note(&key, &record, 0)?,
+            refusal => self.keep_birth(Found { key, name: name.clone(), record }, at, cells, refusal)?,
+        }
+        Ok(true)
+    }
+
     fn insert_alias(&mut self, at: Stamp, name: Option<&Name>, id: i64, cells: &[Cell<'_>]) -> Result<(), R::Error> {
         let key = Key::Id(id);
         if name.is_none() && self.rows.record(&key)?.is_none() {
@@ -499,11 +525,14 @@ impl<R: Rows> Merge<'_, R> {
 
     /// Keeps a record, and its share of the digest in place of `old`.
     fn keep(&mut self, found: &Found, old: u128) -> Result<(), R::Error> {
-        self.rows.digest(self.row_digest(&found.key, &found.record), old);
-        if !self.table.refs.is_empty() {
-            self.note_literals(&found.key, &found.record)?;
-        }
+        self.note(&found.key, &found.record, old)?;
         self.rows.put(&found.key, &found.record)
+    }
+
+    /// What is to be noted of a record beside it; `old` is the share that the digest has of it.
+    fn note(&mut self, key: &Key, record: &Record, old: u128) -> Result<(), R::Error> {
+        self.rows.digest(self.row_digest(key, record), old);
+        if self.table.refs.is_empty() { Ok(()) } else { self.note_literals(key, record) }
     }
 
     pub(crate) fn note_literals(&mut self, key: &Key, record: &Record) -> Result<(), R::Error> {

@@ -94,8 +94,7 @@ impl<'k> GroupWriter<'k> {
         at: Option<&Stamp>,
         cells: &[Cell<'_>],
     ) -> Stamp {
-        let total: usize = cells.iter().map(Cell::payload_bytes).sum();
-        let op = if total <= limit::VALUE_INLINE_BYTES_MAX {
+        let op = if is_inline(cells) {
             self.make_room(shape.cells());
             self.tell_unseen(shape.table);
             self.body.row(shape, name, seen, at, cells)
@@ -120,6 +119,14 @@ impl<'k> GroupWriter<'k> {
         if let Some(unseen) = self.unseen.get(&table).filter(|_| self.told.insert(table)) {
             self.body.unseen(table, unseen);
         }
+    }
+
+    /// The stamp that a row of this shape and these cells will have if it is the next; none where something goes ahead of it:
+    /// an entry that is full, what was not seen, or parts of its cells.
+    pub fn next_stamp(&self, shape: &Shape, cells: &[Cell<'_>]) -> Option<Stamp> {
+        let is_told = !self.unseen.contains_key(&shape.table) || self.told.contains(&shape.table);
+        let is_next = self.body.ops() > 0 && self.has_room(shape.cells()) && is_told && is_inline(cells);
+        is_next.then(|| self.stamp(self.body.ops()))
     }
 
     /// Announces a table.
@@ -160,10 +167,14 @@ impl<'k> GroupWriter<'k> {
         if self.body.ops() == 0 {
             self.split_deps();
         }
-        let is_full = self.body.raw_bytes() >= limit::BODY_RAW_BYTES_TARGET;
-        if is_full || self.body.cells() + cells > limit::BODY_CELLS_MAX {
+        if !self.has_room(cells) {
             self.close(true);
         }
+    }
+
+    /// Does a row of so many cells go into the entry under way?
+    fn has_room(&self, cells: usize) -> bool {
+        self.body.raw_bytes() < limit::BODY_RAW_BYTES_TARGET && self.body.cells() + cells <= limit::BODY_CELLS_MAX
     }
 
     fn close(&mut self, continues: bool) {
@@ -224,6 +235,11 @@ impl<'k> GroupWriter<'k> {
         }
         first
     }
+}
+
+/// Does a row of these cells stand in an entry as it is?
+fn is_inline(cells: &[Cell<'_>]) -> bool {
+    cells.iter().map(Cell::payload_bytes).sum::<usize>() <= limit::VALUE_INLINE_BYTES_MAX
 }
 
 #[cfg(test)]

@@ -128,6 +128,14 @@ impl Rows for MemoryRows<'_> {
         Ok(())
     }
 
+    fn put_new(&mut self, key: &Key, record: &Record) -> Result<bool, Malformed> {
+        let is_new = !self.grid().records.contains_key(key);
+        if is_new {
+            self.put(key, record)?;
+        }
+        Ok(is_new)
+    }
+
     fn forget(&mut self, key: &Key) -> Result<(), Malformed> {
         self.grid().records.remove(key);
         Ok(())

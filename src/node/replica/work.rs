@@ -1,7 +1,7 @@
 //! Writing through the gate: what the user committed is sealed first, then what peers sent is stored and merged.
 //!
 //! Each pass through the gate is a few milliseconds and one fsync, so that a host that wants to write waits no
-//! longer than that.
+//! longer than that; a seal takes longer ones where no host is at work (see [`pace`]).
 
 use p2pdb_core::limit;
 use p2pdb_core::session::{Batch, Input, Outcome};
@@ -12,11 +12,9 @@ use std::time::{Duration, Instant};
 use super::{Open, Replica, Trouble, stamp_ms};
 use crate::node::driver::{Now, Tools};
 use crate::node::swarm::Stream;
-use crate::node::{Busy, Gate};
+use crate::node::{Busy, Gate, Hosts, pace};
 use crate::store::{Applied, Offered, StoreError, Taken};
 
-/// How long one pass may hold the gate, the last fsync aside.
-const PASS: Duration = Duration::from_millis(5);
 /// Passes in one turn: then the sessions get theirs.
 const PASSES_MAX: usize = 16;
 /// Knocks at the gate before a pass is put off by milliseconds: a host that reads in a tight loop is in a statement nine
@@ -29,9 +27,10 @@ const KNOCK_PAUSE: Duration = Duration::from_micros(40);
 const STARVING_MS: u64 = 50;
 /// How long such a round lasts. They come ever more seldom (see [`Trouble::may_spin`]): a transaction that is just long must not cost a core.
 const SPIN: Duration = Duration::from_millis(5);
-/// Batches that are stored in one transaction, and their bytes: the peers of a busy host send many small ones.
+/// Batches that are stored in one transaction, and their bytes, as far as the time of a pass goes: the peers of a busy host
+/// send many small ones, a catch-up brings full ones.
 const BATCHES_MAX: usize = 64;
-const BATCHES_BYTES: usize = limit::BATCH_BYTES;
+const BATCHES_BYTES: usize = 16 * limit::BATCH_BYTES;
 
 /// What a pass did.
 #[derive(Default)]
@@ -57,8 +56,33 @@ impl Trouble {
     }
 }
 
+/// The time of a pass.
+struct Time {
+    begun: Instant,
+    /// How long its seal may take.
+    seal: Duration,
+}
+
+impl Time {
+    fn begin(open: &mut Open, hosts: Hosts) -> Self {
+        let begun = Instant::now();
+        if !open.is_dirty {
+            return Self { begun, seal: pace::SHORT };
+        }
+        // Where it can't be read somebody has the file locked.
+        let version = open.version().unwrap_or(-1);
+        let is_same = version >= 0 && std::mem::replace(&mut open.passed_version, version) == version;
+        Self { begun, seal: open.pace.next(is_same && hosts == Hosts::Idle) }
+    }
+
+    fn has_for(&self, length: Duration) -> bool {
+        self.begun.elapsed() < length
+    }
+}
+
 impl Replica {
     pub(super) fn work(&mut self, tools: &mut Tools<'_>) {
+        let begun = Instant::now();
         for _ in 0..PASSES_MAX {
             let has_work = self.open.as_ref().is_some_and(|o| o.is_dirty || o.must_apply);
             let has_work = has_work || self.links.has_batches() || !self.links.cursors.is_empty();
@@ -67,6 +91,11 @@ impl Replica {
             }
             let Some(done) = self.pass(tools.now) else { return };
             if !self.report(done, tools) {
+                return;
+            }
+            if let Some(gap) = self.open.as_ref().filter(|o| o.is_dirty).and_then(|o| o.pace.gap()) {
+                let until = begun.elapsed() + gap;
+                self.trouble.gate_ms = tools.now.mono_ms + until.as_millis() as u64 + 1;
                 return;
             }
         }
@@ -78,15 +107,15 @@ impl Replica {
         let (links, database) = (&mut self.links, &self.shared.database);
         let mut done = Done::default();
         let may_spin = self.trouble.may_spin(now.mono_ms);
-        let entered = knock(&*self.shared.gate, may_spin, &mut || {
-            let end = Instant::now() + PASS;
+        let entered = knock(&*self.shared.gate, may_spin, &mut |hosts| {
+            let time = Time::begin(open, hosts);
             let cursors = std::mem::take(&mut links.cursors);
             let mut next = || links.next_batch();
             if let Err(why) = open.store.remember_all(&cursors) {
                 done.failure = Some(why);
                 return;
             }
-            done = run(open, stamp_ms(now, open, database), now, end, &mut next);
+            done = run(open, stamp_ms(now, open, database), now, &time, &mut next);
         });
         match entered {
             Ok(()) => {
@@ -94,6 +123,7 @@ impl Replica {
                 Some(done)
             }
             Err(busy) => {
+                open.pace.met();
                 self.is_busy(busy, now.mono_ms);
                 None
             }
@@ -132,7 +162,7 @@ impl Replica {
 }
 
 /// Enters the gate at the first gap that a busy host leaves.
-fn knock(gate: &dyn Gate, may_spin: bool, work: &mut dyn FnMut()) -> Result<(), Busy> {
+fn knock(gate: &dyn Gate, may_spin: bool, work: &mut dyn FnMut(Hosts)) -> Result<(), Busy> {
     let start = Instant::now();
     for knocks in 1.. {
         match gate.enter(work) {
@@ -151,11 +181,11 @@ fn run(
     open: &mut Open,
     stamp_ms: u64,
     now: Now,
-    end: Instant,
+    time: &Time,
     next: &mut dyn FnMut() -> Option<(Stream, Batch)>,
 ) -> Done {
     let mut done = Done::default();
-    if let Err(why) = try_run(open, stamp_ms, now, end, next, &mut done) {
+    if let Err(why) = try_run(open, stamp_ms, now, time, next, &mut done) {
         done.failure = Some(why);
     }
     done
@@ -165,13 +195,13 @@ fn try_run(
     open: &mut Open,
     stamp_ms: u64,
     now: Now,
-    end: Instant,
+    time: &Time,
     next: &mut dyn FnMut() -> Option<(Stream, Batch)>,
     done: &mut Done,
 ) -> Result<(), StoreError> {
-    let has_time = || Instant::now() < end;
+    let has_time = || time.has_for(pace::SHORT);
     if open.is_dirty {
-        let sealed = open.store.seal(stamp_ms, has_time)?;
+        let sealed = open.store.seal(stamp_ms, || time.has_for(time.seal))?;
         done.sealed = sealed.entries;
         if sealed.is_partial {
             return Ok(());

@@ -48,7 +48,7 @@ impl Sealing<'_, '_> {
             return Ok(());
         }
         let before = std::mem::take(&mut self.before);
-        let keys: Vec<_> = work.keys.iter().filter(|(k, _)| !work.was.contains_key(*k)).collect();
+        let keys: Vec<_> = work.kept_keys().filter(|(k, _)| !work.was.contains_key(*k)).collect();
         let found = self.merge(table, |merge, _| {
             let names = |(k, v): (&Shown, &Vec<Value>)| Ok((k.clone(), names_of(merge.rows, table, v, &before)?));
             keys.into_iter().map(names).collect::<Result<Vec<_>, StoreError>>()

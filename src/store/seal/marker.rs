@@ -4,7 +4,7 @@ use p2pdb_core::local::Touch;
 use rusqlite::{Connection, Row};
 use std::collections::BTreeMap;
 
-use super::work::{Shown, Work};
+use super::work::{Shown, Work, must_keep};
 use crate::capture::{DELETED, HINT, INSERTED, LOOK, MOVED};
 use crate::store::StoreError;
 use crate::store::rows::value_of;
@@ -42,7 +42,9 @@ impl Touched {
         let columns = from..from + table.merge.key.len();
         let values = columns.map(|c| row.get_ref(c).map(value_of)).collect::<rusqlite::Result<Vec<_>>>()?;
         let key = Shown::of(&values, table);
-        self.keys.entry(key.clone()).or_insert(values);
+        if must_keep(&key, table) {
+            self.keys.entry(key.clone()).or_insert(values);
+        }
         Ok(key)
     }
 }

@@ -27,7 +27,7 @@ impl Sealing<'_, '_> {
                 for name in work.names(key) {
                     let name = Key::Name(name);
                     let Some(record) = merge.rows.record(&name)?.filter(|r| !r.is_hidden) else { continue };
-                    if merge.rows.visible_by(&work.keys[key])?.is_none() {
+                    if merge.rows.visible_by(&work.values(key)?)?.is_none() {
                         merge.seal_death(pen, &name, &record, false)?;
                     }
                 }
@@ -45,8 +45,9 @@ impl Sealing<'_, '_> {
             let mut rows: BTreeMap<Bytes, (Vec<Value>, bool)> = BTreeMap::new();
             let mut names = BTreeSet::new();
             let mut select = conn.prepare_cached(&table.sql.select)?;
+            let mut are_new = true;
             for (key, origin) in here {
-                let mut found = select.query(params_from_iter(work.keys[&key].iter().map(BindValue)))?;
+                let mut found = select.query(params_from_iter(work.values(&key)?.iter().map(BindValue)))?;
                 let mut cells = match found.next()? {
                     Some(row) => Some(cells_of(row, table.merge.columns)?),
                     None => None,
@@ -62,7 +63,7 @@ impl Sealing<'_, '_> {
                 if let (true, Shown::Key(name)) = (work.was.is_empty(), &key) {
                     // The key is the name: nothing has to be brought together.
                     let stays = origin.as_ref() == Some(&key);
-                    has_born |= change_row(merge, pen, name.clone(), cells.as_deref(), stays)?;
+                    has_born |= change_row(merge, pen, name.clone(), cells.as_deref(), stays, &mut are_new)?;
                     continue;
                 }
                 names.extend(work.names(&key));
@@ -86,7 +87,7 @@ impl Sealing<'_, '_> {
                 };
                 let cells: Option<Vec<_>> = row.as_ref().map(|(values, _)| values.iter().map(Cell::from).collect());
                 let stays = row.as_ref().is_some_and(|(_, stays)| *stays);
-                has_born |= change_row(merge, pen, name, cells.as_deref(), stays)?;
+                has_born |= change_row(merge, pen, name, cells.as_deref(), stays, &mut are_new)?;
             }
             Ok(())
         })?;
@@ -97,15 +98,25 @@ impl Sealing<'_, '_> {
 
 /// Seals what became of the row of this name: its cells if it is there, and whether it is the row that it was. True if
 /// it was born, or born again.
+///
+/// Births and changes come in runs. `are_new` is what the row before was: where that was a birth this one is tried as
+/// one first, without a look for a record that is hardly there.
 fn change_row(
     merge: &mut Merge<'_, SqliteRows<'_>>,
     pen: &mut Pen<'_, '_>,
     name: Bytes,
     cells: Option<&[Cell<'_>]>,
     stays: bool,
+    are_new: &mut bool,
 ) -> Result<bool, StoreError> {
     let key = Key::Name(name);
+    if let (true, Some(cells)) = (*are_new, cells)
+        && merge.seal_birth_if_new(pen, &key, cells)?
+    {
+        return Ok(true);
+    }
     let record = merge.rows.record(&key)?;
+    *are_new = record.is_none();
     let Some(cells) = cells else {
         if let Some(record) = record.filter(|r| !r.is_hidden) {
             merge.seal_death(pen, &key, &record, false)?;

@@ -1,7 +1,8 @@
 //! What is to be sealed of one table in a batch, by the keys that the table shows.
 
+use p2pdb_core::codec::Malformed;
 use p2pdb_core::local::{Touch, who_is_who};
-use p2pdb_core::name::{Collation, Name, key_name};
+use p2pdb_core::name::{Collation, Name, is_hashed, key_name, key_values};
 use p2pdb_core::record::Record;
 use p2pdb_core::value::Value;
 use rusqlite::ToSql;
@@ -45,6 +46,15 @@ impl Shown {
     }
 }
 
+/// Has a key to be kept beside its canonical bytes? Not where they tell what finds the row: they do unless they are a hash,
+/// fold text, or stand in a table whose keys may have meant another row's name before.
+pub(super) fn must_keep(key: &Shown, table: &Tracked) -> bool {
+    let Shown::Key(bytes) = key else { return false };
+    let is_told =
+        |(column, collation): &(usize, Collation)| *collation == Collation::Binary && !table.refs.contains_key(column);
+    is_hashed(bytes) || !table.merge.key.iter().all(is_told)
+}
+
 /// A key's canonical bytes.
 pub(in crate::store) fn fold(values: &[Value], key: &[(usize, Collation)]) -> Bytes {
     match key_name(values.iter().zip(key).map(|(v, (_, collation))| (v, *collation))) {
@@ -60,8 +70,8 @@ pub(super) struct Work {
     pub(super) here: BTreeMap<Shown, Option<Shown>>,
     /// Keys whose rows may be gone without another mark: a REPLACE evicted them, or the table was made anew.
     hinted: BTreeSet<Shown>,
-    /// The keys' values, where they do not follow from the key.
-    pub(super) keys: BTreeMap<Shown, Vec<Value>>,
+    /// The keys' values, where they are to be kept (see [`must_keep`]).
+    keys: BTreeMap<Shown, Vec<Value>>,
     /// The names that a key may have meant, where that does not follow from the key.
     pub(super) was: BTreeMap<Shown, BTreeSet<Bytes>>,
     /// Of an alias table: who had a record.
@@ -86,8 +96,25 @@ impl Work {
     pub(super) fn add(&mut self, table: &Tracked, values: Vec<Value>) {
         let key = Shown::of(&values, table);
         self.here.entry(key.clone()).or_insert_with(|| Some(key.clone()));
-        if let Shown::Key(_) = key {
+        if must_keep(&key, table) {
             self.keys.entry(key).or_insert(values);
+        }
+    }
+
+    /// The keys whose values are kept, with these.
+    pub(super) fn kept_keys(&self) -> impl Iterator<Item = (&Shown, &Vec<Value>)> {
+        self.keys.iter()
+    }
+
+    /// The values that find the row under a key.
+    ///
+    /// # Errors
+    /// [`Malformed`] if its bytes are no key.
+    pub(super) fn values(&self, key: &Shown) -> Result<Vec<Value>, Malformed> {
+        match (key, self.keys.get(key)) {
+            (Shown::Id(id), _) => Ok(vec![Value::Integer(*id)]),
+            (Shown::Key(_), Some(values)) => Ok(values.clone()),
+            (Shown::Key(bytes), None) => key_values(bytes),
         }
     }
 
@@ -108,10 +135,7 @@ impl Work {
 
     /// The first, for a table that others refer to the only, value of a key.
     pub(super) fn value(&self, key: &Shown) -> Option<Value> {
-        match key {
-            Shown::Id(id) => Some(Value::Integer(*id)),
-            Shown::Key(_) => self.keys.get(key).and_then(|values| values.first()).cloned(),
-        }
+        self.values(key).ok()?.into_iter().next()
     }
 
     /// The names of rows whose key another row has now, or none.

@@ -18,6 +18,8 @@ use crate::surface::guard::guard;
 struct Inside {
     is_node: bool,
     is_host: bool,
+    /// Statements that went through.
+    passed: u64,
 }
 
 /// Node or host: one at a time.
@@ -58,12 +60,18 @@ impl Turnstile {
         self.node_left.notify_all();
     }
 
+    /// How many statements of the host's went through.
+    pub(super) fn passed(&self) -> u64 {
+        self.lock().passed
+    }
+
     fn statement_starts(&self) {
         let mut inside = self.lock();
         while inside.is_node {
             inside = self.node_left.wait(inside).unwrap_or_else(PoisonError::into_inner);
         }
         inside.is_host = true;
+        inside.passed += 1;
     }
 
     fn statement_ends(&self, is_other_running: bool) {

@@ -109,3 +109,29 @@ fn the_widest_table_there_is_can_be_written() {
         assert_eq!(write_nulls(limit::COLUMNS_MAX, rows).1, rows);
     }
 }
+
+#[test]
+fn the_next_stamp_is_the_one_that_the_row_gets_or_is_not_told() {
+    let (key, at) = start(limit::DEPS_MAX + 1);
+    let mut group = GroupWriter::new(&key, at);
+    let shape = Shape::new(Kind::Insert, TableId([3; 8]), vec![ColumnId([1; 4])]);
+    let value = |bytes: usize| vec![7; bytes];
+    let mut untold = Vec::new();
+    for bytes in [1, 2, limit::VALUE_INLINE_BYTES_MAX, limit::VALUE_INLINE_BYTES_MAX + 1, 3]
+        .into_iter()
+        .chain([limit::VALUE_INLINE_BYTES_MAX; 16])
+    {
+        let value = value(bytes);
+        let cells = [Cell::Blob(&value)];
+        let told = group.next_stamp(&shape, &cells);
+        let got = group.row(&shape, None, &[], None, &cells);
+        match told {
+            Some(told) => assert_eq!(told, got),
+            None => untold.push(got),
+        }
+    }
+    // The first row of each entry, for the entry before may have been closed for it; and the one that parts go ahead of.
+    let entries = group.finish(false, false);
+    let with_rows = entries.iter().filter(|e| e.ops > 0).count();
+    assert!(with_rows > 1 && untold.len() == with_rows + 1, "{with_rows} entries, {untold:?}");
+}

@@ -1,0 +1,50 @@
+//! How long a seal may hold the gate.
+//!
+//! While it does, the hosts of this process wait, and every other process waits for the write lock: a pass is short. But each pass
+//! ends in a commit, and where keys lie anywhere it writes nearly every page of the records anew, however few rows it
+//! sealed. So passes grow while nobody else uses the file, and the first sign of somebody makes them short again.
+//!
+//! It knows no clock and no host: the replica tells it what it saw.
+
+use std::time::Duration;
+
+/// A pass in company. Also the length of every pass that merges: a batch from a peer is a commit whatever the pass.
+pub const SHORT: Duration = Duration::from_millis(5);
+
+/// The longest pass: what a host that comes back from a rest waits at worst, once.
+pub const LONG: Duration = Duration::from_millis(40);
+
+/// After a longer pass the gate stays open for this part of it. A host that waits for a mutex or for the write lock
+/// has nothing to show for it yet: it needs a gap to get through, and writers of other processes poll for one.
+const GAP: u32 = 20;
+
+/// The lengths of passes, one after the other.
+#[derive(Debug)]
+pub struct Pace(Duration);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(SHORT)
+    }
+}
+
+impl Pace {
+    /// The length of the next pass; `is_alone` says that nobody else used the file since the one before.
+    pub fn next(&mut self, is_alone: bool) -> Duration {
+        self.0 = if is_alone { (self.0 * 2).min(LONG) } else { SHORT };
+        self.0
+    }
+
+    /// Somebody was in the way.
+    pub fn met(&mut self) {
+        self.0 = SHORT;
+    }
+
+    /// How long the gate stays open after the last pass; none after a short one.
+    pub fn gap(&self) -> Option<Duration> {
+        (self.0 > SHORT).then(|| self.0 / GAP)
+    }
+}
+
+#[cfg(test)]
+mod tests;

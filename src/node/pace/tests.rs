@@ -1,0 +1,30 @@
+use super::*;
+
+#[test]
+fn passes_grow_to_their_bound_while_nobody_else_is_there() {
+    let mut pace = Pace::default();
+    let lengths: Vec<_> = [false, true, true, true, true].map(|alone| pace.next(alone).as_millis()).into();
+    assert_eq!(lengths, [5, 10, 20, 40, 40]);
+}
+
+#[test]
+fn the_first_sign_of_somebody_makes_them_short_again() {
+    let mut pace = Pace::default();
+    for _ in 0..9 {
+        pace.next(true);
+    }
+    assert_eq!(pace.next(false), SHORT);
+    pace.next(true);
+    pace.met();
+    assert_eq!(pace.next(false), SHORT);
+}
+
+#[test]
+fn only_a_longer_pass_is_followed_by_a_gap() {
+    let mut pace = Pace::default();
+    assert_eq!(pace.gap(), None);
+    pace.next(false);
+    assert_eq!(pace.gap(), None);
+    while pace.next(true) < LONG {}
+    assert_eq!(pace.gap(), Some(Duration::from_millis(2)));
+}
