@@ -13,6 +13,7 @@ use p2pdb_core::key::{AuthorKey, Secret};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
+mod amend;
 mod apply;
 mod authors;
 pub mod define;
@@ -113,6 +114,7 @@ impl Store {
         conn.execute_batch("PRAGMA foreign_keys=OFF; PRAGMA recursive_triggers=OFF; PRAGMA synchronous=FULL")?;
         conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        amend::register(&conn)?;
         create_private_tables(&conn)?;
         conn.execute("INSERT OR IGNORE INTO _p2p_meta(key, value) VALUES('group', ?1)", [identity.group.0])?;
         let hasher = CellHasher::new(identity.group);

@@ -13,7 +13,7 @@ pub(crate) fn seal(store: &mut Store) -> Result<(), Failure> {
     let mut pace = Pace::default();
     let mut is_alone = false;
     loop {
-        let (begun, length) = (cpu_ns(), pace.next(is_alone));
+        let (begun, length) = (cpu_ns(), pace.seal(is_alone));
         let has_time = || u128::from(cpu_ns() - begun) < length.as_nanos();
         if !store.seal(1_700_000_000_000, has_time)?.is_partial {
             return Ok(());

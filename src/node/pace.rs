@@ -18,31 +18,47 @@ pub const LONG: Duration = Duration::from_millis(40);
 /// has nothing to show for it yet: it needs a gap to get through, and writers of other processes poll for one.
 const GAP: u32 = 20;
 
+/// After a pass in company the gate stays open for so long: a mutex that is let go and taken again at once goes to nobody else.
+const GAP_IN_COMPANY: Duration = Duration::from_millis(1);
+
 /// The lengths of passes, one after the other.
 #[derive(Debug)]
-pub struct Pace(Duration);
+pub struct Pace {
+    last: Duration,
+    was_alone: bool,
+}
 
 impl Default for Pace {
     fn default() -> Self {
-        Self(SHORT)
+        Self { last: SHORT, was_alone: true }
     }
 }
 
 impl Pace {
-    /// The length of the next pass; `is_alone` says that nobody else used the file since the one before.
-    pub fn next(&mut self, is_alone: bool) -> Duration {
-        self.0 = if is_alone { (self.0 * 2).min(LONG) } else { SHORT };
-        self.0
+    /// The length of the next pass, which seals; `is_alone` says that nobody else used the file since the one before.
+    pub fn seal(&mut self, is_alone: bool) -> Duration {
+        let last = if is_alone { (self.last * 2).min(LONG) } else { SHORT };
+        (self.last, self.was_alone) = (last, is_alone);
+        last
+    }
+
+    /// The same of one that merges only.
+    pub fn merge(&mut self, is_alone: bool) -> Duration {
+        (self.last, self.was_alone) = (SHORT, is_alone);
+        SHORT
     }
 
     /// Somebody was in the way.
     pub fn met(&mut self) {
-        self.0 = SHORT;
+        self.last = SHORT;
     }
 
-    /// How long the gate stays open after the last pass; none after a short one.
+    /// How long the gate stays open after the last pass, where there is more to do; none after a short one alone.
     pub fn gap(&self) -> Option<Duration> {
-        (self.0 > SHORT).then(|| self.0 / GAP)
+        match self.was_alone {
+            true => (self.last > SHORT).then(|| self.last / GAP),
+            false => Some(GAP_IN_COMPANY),
+        }
     }
 }
 

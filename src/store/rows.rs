@@ -37,6 +37,8 @@ pub(super) struct SqliteRows<'c> {
     pub(super) statements: Statements<'c>,
     /// The last update's columns and statement: changes of one kind come in runs.
     update: Option<(Vec<usize>, CachedStatement<'c>)>,
+    /// Prepared by the first that needs it: a connection that only reads does not have the function.
+    amend: Option<CachedStatement<'c>>,
     packed: Vec<u8>,
 }
 
@@ -149,7 +151,7 @@ impl<'c> SqliteRows<'c> {
     ) -> Result<Self, StoreError> {
         shared.flags.of(shared.conn, table.t)?;
         let statements = Statements::prepare(shared.conn, table)?;
-        Ok(Self { shared, table, authors, digest, statements, update: None, packed: Vec::new() })
+        Ok(Self { shared, table, authors, digest, statements, update: None, amend: None, packed: Vec::new() })
     }
 
     /// The row as the table has it, as plain SQLite values.
@@ -241,6 +243,30 @@ impl Rows for SqliteRows<'_> {
     fn put_new(&mut self, key: &Key, record: &Record) -> Result<bool, StoreError> {
         self.pack(key, record);
         Ok(self.statements.put_new.execute(params![bind_key(key), self.packed])? > 0)
+    }
+
+    fn amend(&mut self, key: &Key, change: &mut dyn FnMut(Record) -> Option<Record>) -> Result<bool, StoreError> {
+        let Self { shared, table, authors, amend, packed, .. } = self;
+        let statement = match amend {
+            Some(statement) => statement,
+            None => amend.insert(shared.conn.prepare_cached(&table.sql.amend)?),
+        };
+        let mut outcome = Ok(false);
+        let mut repack = |bytes: &[u8]| {
+            let record = match Record::unpack(bytes, &**authors) {
+                Ok(record) => change(record)?,
+                Err(damage) => {
+                    outcome = Err(damage);
+                    return None;
+                }
+            };
+            outcome = Ok(true);
+            packed.clear();
+            record.pack(*authors, packed);
+            Some(packed.clone())
+        };
+        super::amend::with(&mut repack, || statement.execute([bind_key(key)]))?;
+        Ok(outcome?)
     }
 
     fn forget(&mut self, key: &Key) -> Result<(), StoreError> {

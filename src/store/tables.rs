@@ -50,6 +50,7 @@ pub(crate) struct Sql {
     pub(crate) put: String,
     /// Keeps it where the key has none.
     pub(crate) put_new: String,
+    pub(crate) amend: String,
     /// Drops it.
     pub(crate) forget: String,
     /// The highest key that has a record.
@@ -294,6 +295,7 @@ impl Sql {
             record: format!("SELECT record FROM {records} WHERE key = ?1"),
             put: format!("INSERT OR REPLACE INTO {records}(key, record) VALUES(?1, ?2)"),
             put_new: format!("INSERT OR IGNORE INTO {records}(key, record) VALUES(?1, ?2)"),
+            amend: format!("UPDATE {records} SET record = {}(record) WHERE key = ?1", super::amend::FUNCTION),
             forget: format!("DELETE FROM {records} WHERE key = ?1"),
             last: format!("SELECT max(key) FROM {records}"),
             by_key,

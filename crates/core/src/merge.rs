@@ -105,6 +105,16 @@ pub trait Rows {
     fn put(&mut self, key: &Key, record: &Record) -> Result<(), Self::Error>;
     /// Keeps a record under a key that has none. False if it has one: that stays.
     fn put_new(&mut self, key: &Key, record: &Record) -> Result<bool, Self::Error>;
+    /// Has `change` make another record of the one under a key, and keeps that. False if there is none, or `change` makes
+    /// none of it: then nothing is changed.
+    ///
+    /// # Errors
+    /// As the others.
+    fn amend(&mut self, key: &Key, change: &mut dyn FnMut(Record) -> Option<Record>) -> Result<bool, Self::Error> {
+        let Some(record) = self.record(key)?.and_then(change) else { return Ok(false) };
+        self.put(key, &record)?;
+        Ok(true)
+    }
     /// Drops the record under a key.
     fn forget(&mut self, key: &Key) -> Result<(), Self::Error>;
 
@@ -267,17 +277,13 @@ impl<R: Rows> Merge<'_, R> {
             let rest: Vec<_> = cells.iter().filter(|(c, _)| *c != claim.0).cloned().collect();
             return if rest.is_empty() { Ok(()) } else { self.update(op, name, seen, &rest) };
         }
-        let Some(found) = self.find(name)? else { return self.lose_late(name, at, cells).map(drop) };
         let implied = implied_seen(name);
         let seen = seen.or(implied.as_ref().map(std::slice::from_ref)).unwrap_or_default();
         let touches_key = cells.iter().any(|(c, _)| self.is_key(*c));
-        if found.record.state.is_none()
-            && !touches_key
-            && seen == [found.record.born.dot()]
-            && self.newer_and_seen(&found, at, cells)
-        {
-            return self.update_plain(found, at, cells);
+        if !touches_key && self.update_plain(name, at, seen, cells)? {
+            return Ok(());
         }
+        let Some(found) = self.find(name)? else { return self.lose_late(name, at, cells).map(drop) };
         let before = self.expand(&found)?;
         let mut values: Vec<_> =
             cells.iter().map(|(c, cell)| Ok((*c, own(cell)?))).collect::<Result<_, Malformed>>()?;
@@ -485,38 +491,43 @@ impl<R: Rows> Merge<'_, R> {
         self.keep(&found, 0)
     }
 
-    /// Every column is written later than before by one who had seen what was there: nothing is lost.
-    fn newer_and_seen(&self, found: &Found, at: Stamp, cells: &[(usize, Cell<'_>)]) -> bool {
-        let plain = |column: usize, cell: &Cell<'_>| {
-            let old = found.record.stamp(column);
-            let is_literal = self.table.refs.contains(&column) && is_literal(cell);
-            at > old && self.context.saw(&old) && Some(column) != self.table.id_column && !is_literal
+    /// The likeliest update: of a plain row under its own key, each column later than before and by one who had seen what was
+    /// there, so that nothing is lost. False, and nothing is done, where it is another.
+    fn update_plain(
+        &mut self,
+        name: &Name,
+        at: Stamp,
+        seen: &[Dot],
+        cells: &[(usize, Cell<'_>)],
+    ) -> Result<bool, R::Error> {
+        let key = match (name, self.table.id_column) {
+            (Name::Key(bytes), None) => Key::Name(bytes.clone()),
+            (Name::Born { id, .. }, Some(_)) => Key::Id(*id),
+            _ => return Ok(false),
         };
-        !found.record.is_hidden && cells.iter().all(|(column, cell)| plain(*column, cell))
-    }
-
-    fn update_plain(&mut self, mut found: Found, at: Stamp, cells: &[(usize, Cell<'_>)]) -> Result<(), R::Error> {
-        let old = self.row_digest(&found.key, &found.record);
-        if let Some(refusal) = self.rows.change(&found.key, cells)? {
-            let mut after = self.expand(&found)?;
-            let values: Vec<_> =
-                cells.iter().map(|(c, cell)| Ok((*c, own(cell)?))).collect::<Result<_, Malformed>>()?;
-            after.update(at, &[found.record.born.dot()], values);
-            if refusal.waits {
-                return self.show_state(found, after);
+        let is_of = |record: &Record| !matches!(name, Name::Born { dot, .. } if record.born.dot() != *dot);
+        let (table, context, hasher) = (self.table, self.context, self.rows.hasher().clone());
+        let (mut before, mut share) = (None, (0, 0));
+        let is_amended = self.rows.amend(&key, &mut |record| {
+            let is_plain = record.state.is_none() && !record.is_hidden && !record.has_conflicts;
+            let is_meant = is_plain && is_of(&record) && seen == [record.born.dot()];
+            if !is_meant || !cells.iter().all(|(c, cell)| is_newer_and_seen(table, &context, &record, at, *c, cell)) {
+                return None;
             }
-            self.rows.set_stuck(&found.key, Some(&refusal))?;
-            found.record = self.fit_record(found.record, &found.key, after);
-            return self.keep(&found, old);
+            let mut new = record.clone();
+            cells.iter().for_each(|(column, cell)| new.diverge(*column, at, hasher.hash(cell)));
+            share = (digest::row(table, &key, &new, &hasher), digest::row(table, &key, &record, &hasher));
+            before = Some(record);
+            Some(new)
+        })?;
+        let Some(before) = before.filter(|_| is_amended) else { return Ok(false) };
+        if self.rows.change(&key, cells)?.is_some() {
+            // The table refuses it: what is done then depends on the record as it was.
+            self.rows.put(&key, &before)?;
+            return Ok(false);
         }
-        for (column, cell) in cells {
-            found.record.diverge(*column, at, self.rows.hasher().hash(cell));
-        }
-        if found.record.has_conflicts {
-            let columns: Vec<_> = cells.iter().map(|c| c.0).collect();
-            found.record.has_conflicts = self.rows.strike(&found.name, Some(&columns), &self.context)?;
-        }
-        self.keep(&found, old)
+        self.rows.digest(share.0, share.1);
+        Ok(true)
     }
 
     fn has_seen_row(&self, record: &Record) -> bool {
@@ -545,6 +556,20 @@ impl<R: Rows> Merge<'_, R> {
         }
         self.rows.set_literals(key, &literals)
     }
+}
+
+/// Is the column written later than before, by one who had seen what was there, and with a value that needs no note?
+fn is_newer_and_seen(
+    table: &Table,
+    context: &Context<'_>,
+    record: &Record,
+    at: Stamp,
+    column: usize,
+    cell: &Cell<'_>,
+) -> bool {
+    let old = record.stamp(column);
+    let is_literal = table.refs.contains(&column) && is_literal(cell);
+    at > old && context.saw(&old) && Some(column) != table.id_column && !is_literal
 }
 
 fn is_no_claim(cell: &Cell<'_>) -> bool {

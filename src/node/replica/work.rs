@@ -66,13 +66,12 @@ struct Time {
 impl Time {
     fn begin(open: &mut Open, hosts: Hosts) -> Self {
         let begun = Instant::now();
-        if !open.is_dirty {
-            return Self { begun, seal: pace::SHORT };
-        }
         // Where it can't be read somebody has the file locked.
         let version = open.version().unwrap_or(-1);
         let is_same = version >= 0 && std::mem::replace(&mut open.passed_version, version) == version;
-        Self { begun, seal: open.pace.next(is_same && hosts == Hosts::Idle) }
+        let is_alone = is_same && hosts == Hosts::Idle;
+        let seal = if open.is_dirty { open.pace.seal(is_alone) } else { open.pace.merge(is_alone) };
+        Self { begun, seal }
     }
 
     fn has_for(&self, length: Duration) -> bool {
@@ -84,21 +83,24 @@ impl Replica {
     pub(super) fn work(&mut self, tools: &mut Tools<'_>) {
         let begun = Instant::now();
         for _ in 0..PASSES_MAX {
-            let has_work = self.open.as_ref().is_some_and(|o| o.is_dirty || o.must_apply);
-            let has_work = has_work || self.links.has_batches() || !self.links.cursors.is_empty();
-            if !has_work || self.trouble.gate_ms > tools.now.mono_ms {
+            if !self.has_work() || self.trouble.gate_ms > tools.now.mono_ms {
                 return;
             }
             let Some(done) = self.pass(tools.now) else { return };
             if !self.report(done, tools) {
                 return;
             }
-            if let Some(gap) = self.open.as_ref().filter(|o| o.is_dirty).and_then(|o| o.pace.gap()) {
+            if let Some(gap) = self.open.as_ref().filter(|_| self.has_work()).and_then(|o| o.pace.gap()) {
                 let until = begun.elapsed() + gap;
                 self.trouble.gate_ms = tools.now.mono_ms + until.as_millis() as u64 + 1;
                 return;
             }
         }
+    }
+
+    fn has_work(&self) -> bool {
+        let has_work = self.open.as_ref().is_some_and(|o| o.is_dirty || o.must_apply);
+        has_work || self.links.has_batches() || !self.links.cursors.is_empty()
     }
 
     /// One pass through the gate; none if it is not our turn.
