@@ -194,6 +194,36 @@ fn of_batches_offered_together_one_that_breaks_a_rule_is_left_out_alone() {
     a.equals(&b, &["sale"]);
 }
 
+/// The merged columns of the two break the CHECK: either replica refuses the other's update, and keeps it.
+#[test]
+fn an_update_that_the_table_refuses_is_kept_and_the_row_stays_as_it_is() {
+    for key in ["TEXT PRIMARY KEY NOT NULL", "INTEGER PRIMARY KEY"] {
+        let schema = format!("CREATE TABLE r(k {key}, x INTEGER, y INTEGER, CHECK(x <= y))");
+        let (mut a, mut b) = (Replica::new(1, &schema, &["r"]), Replica::new(2, "", &[]));
+        a.run("INSERT INTO r VALUES(1, 1, 9)");
+        a.seal(1000);
+        b.take(&a);
+        a.run("UPDATE r SET x = 5");
+        a.seal(2000);
+        b.run("UPDATE r SET y = 4");
+        b.seal(3000);
+        sync(&mut a, &mut b);
+        assert_eq!(a.rows("SELECT x, y FROM r"), [[Sql::Integer(5), Sql::Integer(9)]], "{key}");
+        assert_eq!(b.rows("SELECT x, y FROM r"), [[Sql::Integer(1), Sql::Integer(4)]], "{key}");
+        assert_eq!(a.store.digest(), b.store.digest(), "{key}");
+        for replica in [&a, &b] {
+            assert_eq!(replica.view(|view| view.verify()).unwrap(), [], "{key}");
+            assert_eq!(replica.status().parked(), 1, "{key}");
+        }
+        // A later write lifts it, on both.
+        a.run("UPDATE r SET y = 7");
+        a.seal(4000);
+        b.take(&a);
+        assert_eq!(b.rows("SELECT x, y FROM r"), [[Sql::Integer(5), Sql::Integer(7)]], "{key}");
+        assert_eq!(b.status().parked(), 0, "{key}");
+    }
+}
+
 #[test]
 fn batches_for_which_time_runs_out_are_not_touched() {
     let (mut a, mut b) = pair();
