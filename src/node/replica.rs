@@ -40,8 +40,12 @@ const REST_MS: u64 = 2_000;
 const LEADER_MS: u64 = 1_000;
 /// Milliseconds between two looks at what another process's node did, while somebody waits for it.
 const FOLLOW_MS: u64 = 20;
-/// How long the write lock of another process is waited for. One that writes without a pause leaves gaps in that time.
-const WRITE_LOCK: Duration = Duration::from_millis(10);
+/// How often the write lock of another process is tried for: ten milliseconds in all. One that writes without a pause leaves
+/// a gap of microseconds after each transaction, and SQLite's own handler, with naps of milliseconds, seldom met one where
+/// the transactions were long: a node stood still for twenty seconds.
+const LOCK_TRIES: i32 = 90;
+/// Between two tries; the system makes about a tenth of a millisecond of it.
+const LOCK_NAP: Duration = Duration::from_micros(50);
 /// Panics in a row after which a replica stands still.
 const PANICS_MAX: u32 = 5;
 /// Milliseconds without one after which those before are forgotten. A turn that ends well is no sign: the same peer's next
@@ -413,12 +417,18 @@ impl Replica {
     }
 }
 
+/// SQLite's busy handler: true to try once more.
+fn wait_for_write_lock(tries: i32) -> bool {
+    std::thread::sleep(LOCK_NAP);
+    tries < LOCK_TRIES
+}
+
 fn open_store(database: &Path, sidecar: &Sidecar) -> Result<Store, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_FULL_MUTEX | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
     let conn = Connection::open_with_flags(database, flags)?;
     // Within the gate the hosts of this process wait for us: it is put off rather than waited for another's write lock.
-    conn.busy_timeout(WRITE_LOCK)?;
+    conn.busy_handler(Some(wait_for_write_lock))?;
     switch_to_wal(&conn);
     Store::open(conn, sidecar.identity())
 }

@@ -3,7 +3,7 @@
 import sqlite3
 import subprocess
 
-from host import PYTHON, SALE, SO, Script, Shell, connect, dump, equal, figure, found, invite, join, one, pair, plain, run, same, sound, until
+from host import PYTHON, SALE, SO, Script, Shell, connect, dump, equal, figure, found, invite, join, one, pair, plain, run, same, sizes, sound, until
 import time
 
 
@@ -169,3 +169,30 @@ print(number)
     start = time.monotonic()
     until("all are there", lambda: b.run("SELECT count(*) FROM sale") == str(number), 20)
     figure("beside a writer without a pause", f"{number} transactions in 5 s; the first {first} seen while it wrote, all {time.monotonic() - start:.1f} s after")
+
+
+def a_node_gets_its_turn_beside_a_process_whose_transactions_are_long():
+    """What another process locks for 50 ms, and locks again at once, is free for microseconds in between."""
+    a, b = pair()
+    seconds = sizes(12, 30)
+    writer = Script(f"""
+from host import *
+c = sqlite3.connect("a.db", isolation_level=None, timeout=10)
+start = time.monotonic()
+while time.monotonic() - start < {seconds}:
+    c.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    c.execute("INSERT INTO sale(item, qty) VALUES('w', ?)", (int(began * 1000),))
+    while time.monotonic() - began < 0.05:
+        pass
+    c.execute("COMMIT")
+print("done")
+""")
+    until("rows arrive while it writes", lambda: b.run("SELECT count(*) FROM sale") != "0", 10)
+    oldest, end = 0, time.monotonic() + seconds - 10
+    while time.monotonic() < end:
+        newest = int(b.run("SELECT max(qty) FROM sale"))
+        oldest = max(oldest, time.monotonic() * 1000 - newest)
+    equal(writer.finish().strip(), "done", "the writer")
+    figure("beside transactions of 50 ms without a pause", f"no row was on its way for more than {oldest:.0f} ms")
+    assert oldest < 5000, f"a row that was written {oldest} ms ago is not at the peer"
