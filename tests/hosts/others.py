@@ -189,10 +189,15 @@ while time.monotonic() - start < {seconds}:
 print("done")
 """)
     until("rows arrive while it writes", lambda: b.run("SELECT count(*) FROM sale") != "0", 10)
-    oldest, end = 0, time.monotonic() + seconds - 10
-    while time.monotonic() < end:
-        newest = int(b.run("SELECT max(qty) FROM sale"))
-        oldest = max(oldest, time.monotonic() * 1000 - newest)
+    lags, end = [0], time.monotonic() + seconds - 10
+
+    def look():
+        lags.append(time.monotonic() * 1000 - int(b.run("SELECT max(qty) FROM sale")))
+        return time.monotonic() > end
+
+    # Not without a pause: the writer has one of two cores, and the node needs its moment too.
+    until("the end", look, seconds + 20, every=0.05)
+    oldest = max(lags)
     equal(writer.finish().strip(), "done", "the writer")
     figure("beside transactions of 50 ms without a pause", f"no row was on its way for more than {oldest:.0f} ms")
     assert oldest < 5000, f"a row that was written {oldest} ms ago is not at the peer"
