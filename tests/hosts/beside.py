@@ -162,8 +162,10 @@ def threads_of_one_host_write_while_rows_are_merged():
             try:
                 own = connect("host.db", timeout=10, check_same_thread=False)
                 for number in range(sizes(60, 400)):
+                    # Far apart: the peer's next automatic id is one above the greatest that it has heard of.
+                    id = (1 << 40) + (name << 32) + number * 100_000
                     own.execute("BEGIN IMMEDIATE")
-                    own.execute("INSERT INTO sale(id, item, qty) VALUES(?, ?, ?)", ((1 << 40) + name * 100_000 + number, "thread", number))
+                    own.execute("INSERT INTO sale(id, item, qty) VALUES(?, ?, ?)", (id, "thread", number))
                     own.execute("COMMIT")
                 own.close()
             except Exception as e:
