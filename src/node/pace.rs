@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-/// A pass in company. Also the length of every pass that merges: a batch from a peer is a commit whatever the pass.
+/// A pass in company. Also the length of every pass that merges: rows come in atomic groups, merged whole whatever the pass.
 pub const SHORT: Duration = Duration::from_millis(5);
 
 /// The longest pass: what a host that comes back from a rest waits at worst, once.

@@ -7,11 +7,9 @@
 use p2pdb_core::backoff::Backoff;
 use p2pdb_core::session::Input;
 use rusqlite::{Connection, OpenFlags};
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use super::driver::{Now, Tools};
 use super::leader::Leader;
@@ -24,6 +22,7 @@ mod answers;
 mod elsewhere;
 mod forks;
 mod links;
+mod lock;
 mod show;
 mod wire;
 mod work;
@@ -41,19 +40,6 @@ const REST_MS: u64 = 2_000;
 const LEADER_MS: u64 = 1_000;
 /// Milliseconds between two looks at what another process's node did, while somebody waits for it.
 const FOLLOW_MS: u64 = 20;
-/// How long the write lock of another process is waited for. One that writes without a pause leaves a gap of microseconds after
-/// each transaction, and SQLite's own handler, with naps of milliseconds, seldom met one where the transactions were
-/// long: a node stood still for twenty seconds.
-const WRITE_LOCK: Duration = Duration::from_millis(10);
-/// Between two tries; the system makes about a tenth of a millisecond of it.
-const LOCK_NAP: Duration = Duration::from_micros(50);
-
-thread_local! {
-    /// When the wait under way ends.
-    static WAITS_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// Is it without naps? So are the rounds of knocking that come after long waits, see [`Trouble`].
-    static IS_SPINNING: Cell<bool> = const { Cell::new(false) };
-}
 /// Panics in a row after which a replica stands still.
 const PANICS_MAX: u32 = 5;
 /// Milliseconds without one after which those before are forgotten. A turn that ends well is no sign: the same peer's next
@@ -425,23 +411,12 @@ impl Replica {
     }
 }
 
-/// SQLite's busy handler: true to try once more.
-fn wait_for_write_lock(tries: i32) -> bool {
-    let now = Instant::now();
-    let until = WAITS_UNTIL.get().filter(|_| tries > 0).unwrap_or(now + WRITE_LOCK);
-    WAITS_UNTIL.set(Some(until));
-    if !IS_SPINNING.get() {
-        std::thread::sleep(LOCK_NAP);
-    }
-    now < until
-}
-
 fn open_store(database: &Path, sidecar: &Sidecar) -> Result<Store, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_FULL_MUTEX | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
     let conn = Connection::open_with_flags(database, flags)?;
     // Within the gate the hosts of this process wait for us: it is put off rather than waited for another's write lock.
-    conn.busy_handler(Some(wait_for_write_lock))?;
+    conn.busy_handler(Some(lock::wait))?;
     switch_to_wal(&conn);
     Store::open(conn, sidecar.identity())
 }

@@ -178,10 +178,9 @@ impl Replica {
         let (mut peers, mut holding_back) = (0, 0);
         for link in self.links.iter() {
             let status = link.session.status(&open.store).ok()?;
-            if !status.is_level || status.unacknowledged_bytes > 0 || status.ahead > 0 || status.behind > 0 {
-                return None;
-            }
-            if !status.is_answered {
+            let is_level =
+                status.is_level && status.unacknowledged_bytes == 0 && status.ahead == 0 && status.behind == 0;
+            if !is_level || !status.is_answered {
                 return None;
             }
             peers += 1;

@@ -9,7 +9,7 @@ use rusqlite::ErrorCode;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{IS_SPINNING, Open, Replica, Trouble, stamp_ms};
+use super::{Open, Replica, Trouble, lock, stamp_ms};
 use crate::node::driver::{Now, Tools};
 use crate::node::swarm::Stream;
 use crate::node::{Busy, Gate, Hosts, pace};
@@ -109,7 +109,7 @@ impl Replica {
         let (links, database) = (&mut self.links, &self.shared.database);
         let mut done = Done::default();
         let may_spin = self.trouble.may_spin(now.mono_ms);
-        IS_SPINNING.set(may_spin);
+        lock::spin(may_spin);
         let entered = knock(&*self.shared.gate, may_spin, &mut |hosts| {
             let time = Time::begin(open, hosts);
             let cursors = std::mem::take(&mut links.cursors);
