@@ -17,6 +17,7 @@ mod memory;
 mod open;
 mod tables;
 mod wal;
+mod whole;
 
 pub use attached::Attached;
 pub use hosts::{Db, DbName, set_db_name};

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::actions::{self, ASK_MS, Call, Outcome};
 use super::wal::{self, Switch};
+use super::whole::whole;
 use crate::node::config;
 use crate::node::sidecar::Sidecar;
 use crate::store::define::{self, Decision, State};
@@ -298,19 +299,4 @@ fn joined(call: &Call<'_>) -> Result<Sidecar, String> {
 
 fn drop_private_tables(conn: &Connection) -> Result<(), String> {
     whole(conn, || store::drop_private_tables(conn).map_err(|e| e.to_string()))
-}
-
-/// Runs `work` in a savepoint: all of it, or nothing.
-fn whole<T>(conn: &Connection, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    conn.execute_batch("SAVEPOINT _p2p_whole").map_err(|e| e.to_string())?;
-    match work() {
-        Ok(done) => conn.execute_batch("RELEASE _p2p_whole").map(|()| done).map_err(|e| e.to_string()),
-        Err(why) => {
-            // The first error is the one to tell; where the undoing fails too, SQLite has rolled back already.
-            match conn.execute_batch("ROLLBACK TO _p2p_whole; RELEASE _p2p_whole") {
-                Ok(()) => Err(why),
-                Err(also) => Err(format!("{why} (and the change could not be undone: {also})")),
-            }
-        }
-    }
 }

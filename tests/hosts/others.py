@@ -107,6 +107,27 @@ def untrusted_schemas_and_defensive_mode_change_nothing():
     equal(plain("a.db", "SELECT count(*) FROM _p2p_mark"), [(1,)], "a marker of an untrusting writer")
 
 
+def a_table_is_tracked_beside_a_process_that_writes_without_a_pause():
+    """What p2p_track reads first and writes then must be one snapshot, in a shell without a timeout too."""
+    a, b = pair()
+    a.close(), b.close()
+    writer = Script("""
+import sqlite3
+c = sqlite3.connect('a.db', isolation_level=None, timeout=30)
+print('writes', flush=True)
+while True:
+    c.execute("INSERT INTO sale(item, qty) VALUES('beside', 1)")
+""")
+    writer.line()
+    shell = Shell("a.db")
+    for number in range(sizes(20, 200)):
+        until("the table is there", lambda: shell.run(f"CREATE TABLE IF NOT EXISTS t{number}(code TEXT PRIMARY KEY)") == "")
+        shell.ok(f"SELECT p2p_track('t{number}')")
+        shell.ok(f"SELECT p2p_untrack('t{number}')")
+    writer.kill()
+    shell.close(may_have_failed=True)
+
+
 def of_two_processes_one_runs_the_node_and_the_other_takes_over():
     a, b = pair()
     second = Shell("a.db", timeout_ms=5000)
