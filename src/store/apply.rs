@@ -23,10 +23,12 @@ use super::seal::MARKERS_INLINE_MAX;
 use super::{Store, StoreError};
 
 mod ops;
+mod runs;
 mod withheld;
 
 use ops::Parts;
 pub(super) use ops::take_back_freed;
+use runs::{Runs, Unpacked};
 
 /// What an apply did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,23 +144,32 @@ impl Store {
     }
 
     fn apply_group(&mut self, author: &AuthorId, last: Seq) -> Result<usize, StoreError> {
-        let mut parts = Parts::default();
+        let (mut parts, mut runs) = (Parts::default(), Runs::default());
         let first = self.authors.get(author).map_or(Seq(1), |a| a.applied.next());
         for seq in (first.0..=last.0).map(Seq) {
             let (header, body) = self.stored(author, seq)?;
             let seen = self.see(&header)?;
             self.keep_seen(&header, &seen)?;
-            let raw = unpack(&body)?;
-            let body = Body::read(&raw, *author)?;
-            let context = Context { clock: header.clock, author: *author, seq, seen: &seen };
-            if self.apply_body(&body, context, &mut parts, None)? {
-                self.apply_known_tables()?;
-            }
             self.floor = self.floor.max(header.clock);
             if let Some(a) = self.authors.change(author) {
-                (a.applied, a.seen) = (seq, seen);
+                (a.applied, a.seen) = (seq, seen.clone());
+            }
+            let entry = Unpacked { clock: header.clock, seq, seen, raw: unpack(&body)? };
+            let body = Body::read(&entry.raw, *author)?;
+            let may_be_run = first < last && parts.is_empty();
+            let table = if may_be_run { runs::table_of_runs(&body, &self.tables)? } else { None };
+            if !table.is_some_and(|table| runs.has_room(table, &entry)) {
+                self.apply_runs(*author, &mut runs)?;
+            }
+            match table {
+                Some(table) => runs.push(table, entry),
+                None if self.apply_body(&body, entry.context(*author), &mut parts, None)? => {
+                    self.apply_known_tables()?;
+                }
+                None => {}
             }
         }
+        self.apply_runs(*author, &mut runs)?;
         self.find_next_end(author)?;
         Ok((last.0 + 1 - first.0) as usize)
     }

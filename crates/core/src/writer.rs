@@ -129,6 +129,11 @@ impl<'k> GroupWriter<'k> {
         is_next.then(|| self.stamp(self.body.ops()))
     }
 
+    /// Operations come in the order of their rows' names up to here, and may begin anew: a run of them has a section of its own.
+    pub fn end_run(&mut self) {
+        self.body.end_section();
+    }
+
     /// Announces a table.
     pub fn define(&mut self, table: TableId, columns: &[ColumnId], definition: &[u8]) -> Stamp {
         self.make_room(0);

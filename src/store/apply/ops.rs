@@ -1,6 +1,6 @@
 //! The operations of one entry, put to the tables that they are about.
 
-use p2pdb_core::body::{Body, Cell, Kind, RowOp, Section};
+use p2pdb_core::body::{Body, Cell, ColumnId, Kind, RowOp, Section};
 use p2pdb_core::codec::Malformed;
 use p2pdb_core::id::{AuthorId, Seq, TableId};
 use p2pdb_core::limit;
@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use crate::store::authors::Authors;
 use crate::store::rows::{Shared, SqliteRows};
 use crate::store::seen::without;
+use crate::store::tables::Tracked;
 use crate::store::{Store, StoreError};
 
 /// Parts of long values, until the row that they are for.
@@ -24,6 +25,11 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    /// Is there any?
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// What passes the bound of one row's values can't be for one row: it is dropped, and the row that asks for it
     /// goes without effect.
     pub(super) fn push(&mut self, bytes: &[u8]) {
@@ -104,35 +110,52 @@ impl Store {
         let Some(table) = tables.ready(&section.table) else {
             return withhold(conn, &section.table, authors.number_of(&context.author), &context);
         };
-        // A column that is named twice counts once.
-        let place = |(at, id): (usize, &p2pdb_core::body::ColumnId)| {
-            let is_first = !section.columns[..at].contains(id);
-            table.columns.iter().position(|c| c == id).filter(|_| is_first)
-        };
-        let places: Vec<Option<usize>> = section.columns.iter().enumerate().map(place).collect();
+        let places = places(&section, table);
         let shared = Shared { conn, tables, hasher, flags };
         let mut rows = SqliteRows::new(shared, table, authors, digest)?;
         let mut row = RowOp::default();
         while section.next_row(&mut row)? {
-            let has_long = row.cells.iter().any(|c| matches!(c, Cell::Long { .. }));
-            let mut merge = Merge { table: &table.merge, rows: &mut rows, context };
-            if has_long {
-                let whole = row.cells.iter().map(|c| join(c, parts)).collect::<Result<Vec<_>, _>>();
-                // Every replica finds the same parts missing: the operation has no effect anywhere.
-                if let Ok(whole) = whole {
-                    let cells: Vec<_> = whole.iter().map(Cell::from).collect();
-                    apply_row(&mut merge, &section, &row, &places, &cells)?;
-                }
-                parts.clear();
-            } else {
-                apply_row(&mut merge, &section, &row, &places, &row.cells)?;
-            }
-            if !flags.freed.borrow().is_empty() {
-                take_back_freed(shared, rows.authors, rows.digest)?;
-            }
+            apply_op(&mut rows, &section, &row, &places, context, parts)?;
         }
         Ok(())
     }
+}
+
+/// Where in its table each column of a section stands, if it does. A column that is named twice counts once.
+pub(super) fn places(section: &Section<'_, '_>, table: &Tracked) -> Vec<Option<usize>> {
+    let place = |(at, id): (usize, &ColumnId)| {
+        let is_first = !section.columns[..at].contains(id);
+        table.columns.iter().position(|c| c == id).filter(|_| is_first)
+    };
+    section.columns.iter().enumerate().map(place).collect()
+}
+
+/// Merges one operation of a section, and what follows from it.
+pub(super) fn apply_op(
+    rows: &mut SqliteRows<'_>,
+    section: &Section<'_, '_>,
+    row: &RowOp<'_>,
+    places: &[Option<usize>],
+    context: Context<'_>,
+    parts: &mut Parts,
+) -> Result<(), StoreError> {
+    let shared = rows.shared;
+    let mut merge = Merge { table: &rows.table.merge, rows, context };
+    if row.cells.iter().any(|c| matches!(c, Cell::Long { .. })) {
+        let whole = row.cells.iter().map(|c| join(c, parts)).collect::<Result<Vec<_>, _>>();
+        // Every replica finds the same parts missing: the operation has no effect anywhere.
+        if let Ok(whole) = whole {
+            let cells: Vec<_> = whole.iter().map(Cell::from).collect();
+            apply_row(&mut merge, section, row, places, &cells)?;
+        }
+        parts.clear();
+    } else {
+        apply_row(&mut merge, section, row, places, &row.cells)?;
+    }
+    if !shared.flags.freed.borrow().is_empty() {
+        take_back_freed(shared, rows.authors, rows.digest)?;
+    }
+    Ok(())
 }
 
 /// Ids that came free while rows were parked go to those that claim them.

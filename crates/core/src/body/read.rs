@@ -198,6 +198,23 @@ impl<'a, 'b> Section<'a, 'b> {
         r.end()
     }
 
+    /// Does each row's name come after the one before? Then no two operations are on one row. False where rows have no names.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the bytes are no names.
+    pub fn is_ascending(&self) -> Result<bool, Malformed> {
+        let Some((mut r, mut coder)) = self.names.clone() else { return Ok(false) };
+        let mut last = None;
+        for _ in self.at_row..self.rows {
+            let name = Some(coder.read_name(&mut r, self.authors)?);
+            if name <= last {
+                return Ok(false);
+            }
+            last = name;
+        }
+        Ok(true)
+    }
+
     /// Reads the next row operation into `row`; false after the last.
     ///
     /// # Errors

@@ -166,6 +166,11 @@ impl BodyWriter {
         self.count()
     }
 
+    /// Ends the section under way: the next operation begins another, of its shape or not.
+    pub fn end_section(&mut self) {
+        self.close();
+    }
+
     /// The raw body.
     pub fn finish(mut self) -> Vec<u8> {
         self.close();
