@@ -1,7 +1,7 @@
 //! The figures of the design that one process can measure: capture, seal, merge, size and wire, as ratios to plain SQLite.
 //!
 //! `bin/bench` runs it, and what needs two processes after it. Each figure is taken interleaved: plain SQLite, then ours,
-//! three times over, and the medians are compared. What is counted is the processor time of the thread that works.
+//! five times over, and the medians are compared. What is counted is the processor time of the thread that works.
 //!
 //! It runs no node and no network: the store is called as the node calls it, in passes of the node's own lengths.
 
@@ -18,7 +18,7 @@ use table::Line;
 type Failure = Box<dyn std::error::Error>;
 
 /// How often each figure is taken.
-const REPEATS: usize = 3;
+const REPEATS: usize = 5;
 
 type Measure = fn(i64) -> Result<Vec<Line>, Failure>;
 

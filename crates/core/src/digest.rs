@@ -11,35 +11,47 @@ use crate::codec::Write;
 use crate::merge::{Key, Table};
 use crate::record::Record;
 use crate::value::Value;
+use std::cell::RefCell;
+
+thread_local! {
+    /// What the last share was made of: the room is used again.
+    static SHARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One row's share.
 pub fn row(table: &Table, key: &Key, record: &Record, hasher: &CellHasher) -> u128 {
-    let mut out = Vec::with_capacity(256);
+    SHARE.with_borrow_mut(|out| {
+        out.clear();
+        write_row(table, key, record, hasher, out);
+        hasher.wide(out)
+    })
+}
+
+fn write_row(table: &Table, key: &Key, record: &Record, hasher: &CellHasher, out: &mut Vec<u8>) {
     out.raw(&table.id.0);
     match key {
-        Key::Id(_) => record.born.dot().write(&mut out),
+        Key::Id(_) => record.born.dot().write(out),
         Key::Name(name) => out.bytes(name),
     }
     let born = match &record.state {
         Some(state) => {
             out.uvarint(state.incarnations.len() as u64);
-            state.incarnations.iter().for_each(|i| i.dot().write(&mut out));
+            state.incarnations.iter().for_each(|i| i.dot().write(out));
             state.incarnations.first().copied().unwrap_or_default()
         }
         None => {
             out.uvarint(1);
-            record.born.dot().write(&mut out);
+            record.born.dot().write(out);
             record.born
         }
     };
     for column in 0..table.columns {
         if let Some((hash, stamp, claim)) = cell(table, key, record, column, hasher) {
-            write_cell(hash, stamp, claim, born, &mut out);
+            write_cell(hash, stamp, claim, born, out);
         } else {
             out.u8(0);
         }
     }
-    hasher.wide(&out)
 }
 
 fn cell(

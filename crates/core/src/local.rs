@@ -9,7 +9,7 @@ use crate::body::{Cell, ColumnId, Kind};
 use crate::cellhash::CellHash;
 use crate::clock::Stamp;
 use crate::codec::Malformed;
-use crate::id::Dot;
+use crate::id::{Dot, TableId};
 use crate::merge::{Key, Merge, Rows, is_literal};
 use crate::name::Name;
 use crate::record::Record;
@@ -29,6 +29,20 @@ pub struct Pen<'a, 'k> {
     pub columns: &'a [ColumnId],
     /// Columns that common CHECKs join (rule P1).
     pub groups: &'a [Vec<usize>],
+    /// What births look like: one after the other, mostly.
+    birth: Shape,
+}
+
+impl<'a, 'k> Pen<'a, 'k> {
+    /// For the rows of one table.
+    pub fn new(
+        group: &'a mut GroupWriter<'k>,
+        table: TableId,
+        columns: &'a [ColumnId],
+        groups: &'a [Vec<usize>],
+    ) -> Self {
+        Self { group, columns, groups, birth: Shape::new(Kind::Insert, table, columns.to_vec()) }
+    }
 }
 
 impl<R: Rows> Merge<'_, R> {
@@ -37,8 +51,7 @@ impl<R: Rows> Merge<'_, R> {
     /// # Errors
     /// As [`Rows`].
     pub fn seal_birth(&mut self, pen: &mut Pen<'_, '_>, key: &Key, cells: &[Cell<'_>]) -> Result<(), R::Error> {
-        let shape = Shape::new(Kind::Insert, self.table.id, pen.columns.to_vec());
-        let at = pen.group.row(&shape, None, &[], None, cells);
+        let at = pen.group.row(&pen.birth, None, &[], None, cells);
         self.keep_born(key, at, cells)
     }
 
@@ -56,13 +69,12 @@ impl<R: Rows> Merge<'_, R> {
         if self.rows.has_book() || self.needs_state(key, |c| is_literal(&cells[c])) {
             return Ok(false);
         }
-        let shape = Shape::new(Kind::Insert, self.table.id, pen.columns.to_vec());
-        let Some(at) = pen.group.next_stamp(&shape, cells) else { return Ok(false) };
+        let Some(at) = pen.group.next_stamp(&pen.birth, cells) else { return Ok(false) };
         let record = Record::born(at, self.hashes_of(cells));
         if !self.rows.put_new(key, &record)? {
             return Ok(false);
         }
-        let written = pen.group.row(&shape, None, &[], None, cells);
+        let written = pen.group.row(&pen.birth, None, &[], None, cells);
         assert_eq!(written, at, "a row's stamp is the one that was told");
         self.note_local(key, &record)?;
         Ok(true)
@@ -79,7 +91,7 @@ impl<R: Rows> Merge<'_, R> {
         record: &Record,
         cells: &[Cell<'_>],
     ) -> Result<(), R::Error> {
-        let mut shape = Shape::new(Kind::Insert, self.table.id, pen.columns.to_vec());
+        let mut shape = pen.birth.clone();
         shape.has_seen = true;
         let at = pen.group.row(&shape, None, &record.incarnations(), None, cells);
         self.rows.digest(0, self.row_digest(key, record));

@@ -115,7 +115,7 @@ impl Sealing<'_, '_, '_> {
         let context = Context { clock: self.group.clock(), author: self.own, seq: Seq(0), seen: self.seen };
         let mut rows = self.db.rows(t, self.identity);
         let mut merge = Merge { table: &table, rows: &mut rows, context };
-        work(&mut merge, &mut Pen { group: self.group, columns: &columns, groups: &[] })
+        work(&mut merge, &mut Pen::new(self.group, table.id, &columns, &[]))
     }
 
     fn aliases(&self, t: usize, touches: Vec<Touch<i64>>) -> Aliases {

@@ -165,7 +165,7 @@ impl<'s, 'k> Sealing<'s, 'k> {
         let seen = self.less_seen.get(&table.merge.id).unwrap_or(&self.seen);
         let context = Context { clock: self.group.clock(), author: self.group.author(), seq: Seq(0), seen };
         let mut merge = Merge { table: &table.merge, rows: &mut rows, context };
-        let mut pen = Pen { group: &mut self.group, columns: &table.columns, groups: &table.groups };
+        let mut pen = Pen::new(&mut self.group, table.merge.id, &table.columns, &table.groups);
         work(&mut merge, &mut pen)
     }
 
