@@ -85,10 +85,26 @@ CREATE INDEX IF NOT EXISTS _p2p_claim_probes ON _p2p_claim(t, shown) WHERE probe
 -- Rows that the table does not show as merged, and why.
 CREATE TABLE IF NOT EXISTS _p2p_stuck(
   t INTEGER NOT NULL, name NOT NULL, reason TEXT NOT NULL,
-  waits INTEGER NOT NULL DEFAULT 0,               -- 1: for a row that it refers to
+  waits INTEGER NOT NULL DEFAULT 0,               -- 1: for a row that it refers to; 2: for one that holds what it claims
   PRIMARY KEY(t, name)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS _p2p_stuck_waits ON _p2p_stuck(t, name) WHERE waits;
+CREATE INDEX IF NOT EXISTS _p2p_stuck_waits ON _p2p_stuck(t, name) WHERE waits = 1;
+
+-- What rows claim in unique indexes and do not show, because others do (rule P5).
+CREATE TABLE IF NOT EXISTS _p2p_contend(
+  t INTEGER NOT NULL, idx INTEGER NOT NULL,       -- the index's number in canonical order
+  tuple BLOB NOT NULL,                            -- what is claimed, canonical bytes
+  name BLOB NOT NULL,                             -- by which row
+  PRIMARY KEY(t, idx, tuple, name)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _p2p_contend_name ON _p2p_contend(t, name);
+
+-- What such rows show in the place of merged values.
+CREATE TABLE IF NOT EXISTS _p2p_repair(
+  t INTEGER NOT NULL, name BLOB NOT NULL, col INTEGER NOT NULL,
+  value BLOB NOT NULL,                            -- canonical bytes
+  PRIMARY KEY(t, name, col)
+) WITHOUT ROWID;
 
 -- Plain values in columns for references, of visible rows: whoever inserts the row that one means makes it a reference.
 CREATE TABLE IF NOT EXISTS _p2p_literal(

@@ -253,7 +253,7 @@ impl Definition {
     }
 
     /// Columns with those generated replaced by what they come from; of an expression that can't be read, all.
-    fn real_columns(&self, named: Option<BTreeSet<usize>>) -> BTreeSet<usize> {
+    pub(crate) fn real_columns(&self, named: Option<BTreeSet<usize>>) -> BTreeSet<usize> {
         let mut todo: Vec<usize> = named.map_or_else(|| (0..self.columns.len()).collect(), |n| n.into_iter().collect());
         let (mut met, mut real) = (BTreeSet::new(), BTreeSet::new());
         while let Some(c) = todo.pop() {

@@ -35,6 +35,7 @@ mod seal;
 mod seen;
 mod tables;
 mod tend;
+mod unique;
 mod view;
 mod waiting;
 mod withheld;

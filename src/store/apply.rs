@@ -13,10 +13,8 @@ use p2pdb_core::codec::{Malformed, Reader};
 use p2pdb_core::entry::Header;
 use p2pdb_core::id::{AuthorId, EntryId, Seq};
 use p2pdb_core::limit;
-use p2pdb_core::merge::{Context, Merge};
 use p2pdb_core::record::AuthorNumbers;
 use rusqlite::{OptionalExtension, params};
-use std::collections::BTreeMap;
 
 use super::rows::{Shared, SqliteRows, key_of};
 use super::seal::MARKERS_INLINE_MAX;
@@ -27,7 +25,7 @@ mod runs;
 mod withheld;
 
 use ops::Parts;
-pub(super) use ops::take_back_freed;
+pub(super) use ops::follow_up;
 use runs::{Runs, Unpacked};
 
 /// What an apply did.
@@ -227,13 +225,11 @@ impl Store {
         };
         let Self { conn, tables, authors, hasher, digest, flags, .. } = self;
         let shared = Shared { conn, tables, hasher, flags };
-        let seen = BTreeMap::new();
         for (t, key) in stuck {
             let (Some(table), Some(key)) = (tables.get(t), key) else { continue };
             let mut rows = SqliteRows::new(shared, table, authors, digest)?;
-            let context = Context { clock: Clock(0), author: AuthorId::default(), seq: Seq(0), seen: &seen };
-            Merge { table: &table.merge, rows: &mut rows, context }.retry(&key)?;
-            ops::take_back_freed(shared, rows.authors, rows.digest)?;
+            rows.merging(|merge| merge.retry(&key))?;
+            follow_up(shared, rows.authors, rows.digest)?;
         }
         Ok(())
     }

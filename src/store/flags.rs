@@ -3,9 +3,10 @@
 //! Read once a transaction and table, raised where a row is added. Only the store writes these tables, under the
 //! write lock, so that a flag can't be out of date; one that stays up though the last row went costs a look.
 
+use p2pdb_core::name::Name;
 use rusqlite::Connection;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tables::Tracked;
 
@@ -22,6 +23,8 @@ pub(super) struct TableFlags {
     pub(super) waits: bool,
     /// the list of rows that are not shown as merged,
     pub(super) stuck: bool,
+    /// the list of rows that claim what they do not show,
+    pub(super) contends: bool,
     /// the list of plain values in columns for references,
     pub(super) literals: bool,
     /// the same, as the table that they refer to?
@@ -40,16 +43,19 @@ pub(super) struct Flags {
     pub(super) is_lenient: Cell<bool>,
     /// Ids that came free while rows were parked: (table, id).
     pub(super) freed: RefCell<Vec<(i64, i64)>>,
+    /// Rows between which unique indexes are to decide: (table, name).
+    pub(super) contended: RefCell<BTreeSet<(i64, Name)>>,
 }
 
 const READ: &str = "SELECT
     EXISTS(SELECT 1 FROM _p2p_conflict WHERE t = ?1),
     EXISTS(SELECT 1 FROM _p2p_claim WHERE t = ?1),
     EXISTS(SELECT 1 FROM _p2p_claim WHERE t = ?1 AND probes),
-    EXISTS(SELECT 1 FROM _p2p_stuck WHERE t = ?1 AND waits),
+    EXISTS(SELECT 1 FROM _p2p_stuck WHERE t = ?1 AND waits = 1),
     EXISTS(SELECT 1 FROM _p2p_stuck WHERE t = ?1),
     EXISTS(SELECT 1 FROM _p2p_literal WHERE t = ?1),
-    EXISTS(SELECT 1 FROM _p2p_literal WHERE parent = ?1)";
+    EXISTS(SELECT 1 FROM _p2p_literal WHERE parent = ?1),
+    EXISTS(SELECT 1 FROM _p2p_contend WHERE t = ?1)";
 
 impl Flags {
     /// Forgets all: another transaction begins.
@@ -70,6 +76,7 @@ impl Flags {
                 stuck: row.get(4)?,
                 literals: row.get(5)?,
                 meant: row.get(6)?,
+                contends: row.get(7)?,
             })
         })?;
         self.tables.borrow_mut().insert(t, flags);

@@ -5,7 +5,7 @@ use p2pdb_core::value::Value;
 use rusqlite::params;
 
 use super::StoreError;
-use super::rows::{BindValue, Shared, SqliteRows, bind_key, key_of};
+use super::rows::{BindValue, Shared, SqliteRows, bind_key, is_unique, key_of};
 use crate::quote::Quoted;
 
 /// Keeps the list of such values of one visible row.
@@ -60,7 +60,13 @@ pub(super) fn restore(rows: &mut SqliteRows<'_>) -> Result<(), StoreError> {
         let set = format!("{} = ?{}", Quoted(&table.names[column]), values.len() + 1);
         let sql = format!("UPDATE main.{} SET {set} {}", Quoted(&table.name), table.sql.by_key);
         values.push(Value::Integer(value));
-        conn.prepare_cached(&sql)?.execute(rusqlite::params_from_iter(values.iter().map(BindValue)))?;
+        let done = conn.prepare_cached(&sql)?.execute(rusqlite::params_from_iter(values.iter().map(BindValue)));
+        match done.map_err(|e| (is_unique(&e), e)) {
+            Ok(_) => {}
+            // A row that moved is referred to by that id now.
+            Err((true, _)) => super::unique::take_out(&mut child, column, &key)?,
+            Err((false, e)) => return Err(e.into()),
+        }
     }
     Ok(())
 }

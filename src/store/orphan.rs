@@ -3,11 +3,11 @@
 //! What they mean can only be told while the row that goes still has its record, so the states of all are taken first
 //! and only then the first is moved. Walks a list, never the stack: how deep a tree of rows is, a peer decides.
 
-use p2pdb_core::merge::{Context, Key, Merge, Refusal};
+use p2pdb_core::merge::{Key, Refusal};
 use p2pdb_core::row::RowState;
 use p2pdb_core::value::Value;
 use rusqlite::params_from_iter;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::StoreError;
 use super::rows::{BindValue, SqliteRows, values_of};
@@ -22,13 +22,15 @@ pub(super) fn park(rows: &mut SqliteRows<'_>, key: &Key) -> Result<(), StoreErro
     let mut found: Vec<(i64, Key, Vec<Value>, RowState)> = Vec::new();
     while let Some((t, value)) = todo.pop() {
         for (child, column) in rows.shared.tables.referring(t) {
-            for visible in referring_rows(rows, child, column, &value)? {
+            let mut visible = referring_rows(rows, child, column, &value)?;
+            visible.extend(super::unique::orphans(rows, child, column, t, &value)?);
+            for visible in visible {
                 let mut below = SqliteRows::new(rows.shared, child, rows.authors, rows.digest)?;
                 let Some(key) = below.key_shown(&visible)? else { continue };
                 if !met.insert((child.t, key.clone())) {
                     continue;
                 }
-                let state = merge(child, &mut below, |merge| merge.state_of(&key))?;
+                let state = below.merging(|merge| merge.state_of(&key))?;
                 let Some(state) = state.filter(|s| s.cell(column).is_some_and(|w| matches!(w.value, Value::Ref(_))))
                 else {
                     continue;
@@ -48,21 +50,10 @@ pub(super) fn park(rows: &mut SqliteRows<'_>, key: &Key) -> Result<(), StoreErro
         let mut below = SqliteRows::new(rows.shared, child, rows.authors, rows.digest)?;
         // By the key that it shows: one that is made of references can't be told once the rows they mean are hidden.
         below.delete(&visible)?;
-        let freed = merge(child, &mut below, |merge| merge.park(&key, state, &why))?;
+        let freed = below.merging(|merge| merge.park(&key, state, &why))?;
         rows.shared.flags.freed.borrow_mut().extend(freed.map(|id| (t, id)));
     }
     Ok(())
-}
-
-fn merge<T>(
-    table: &Tracked,
-    rows: &mut SqliteRows<'_>,
-    work: impl FnOnce(&mut Merge<'_, SqliteRows<'_>>) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let seen = BTreeMap::new();
-    let (clock, author, seq) = Default::default();
-    let context = Context { clock, author, seq, seen: &seen };
-    work(&mut Merge { table: &table.merge, rows, context })
 }
 
 /// The visible keys of rows that hold `value` in a column.

@@ -8,8 +8,8 @@ use rusqlite::{Connection, params_from_iter};
 use std::collections::BTreeSet;
 
 use super::StoreError;
-use super::rows::{BindValue, SqliteRows, values_of};
-use super::tables::{Tables, Tracked};
+use super::rows::{BindValue, Shared, SqliteRows, values_of};
+use super::tables::Tracked;
 use crate::quote::Quoted;
 use p2pdb_core::value::Value;
 
@@ -30,14 +30,15 @@ pub(super) fn renumber(rows: &mut SqliteRows<'_>, moves: &[(i64, i64)]) -> Resul
     if is_chain {
         let by_way = || (FAR_AWAY..).zip(moves).map(|(far, (old, new))| (*old, far, *new));
         list_moves(shared.conn, by_way().map(|(old, far, _)| (old, far)))?;
-        follow(shared.conn, shared.tables, table.t)?;
+        follow(rows)?;
         list_moves(shared.conn, by_way().map(|(_, far, new)| (far, new)))?;
-        follow(shared.conn, shared.tables, table.t)?;
+        follow(rows)?;
     }
     list_moves(shared.conn, moves.iter().copied())?;
     if !is_chain {
-        follow(shared.conn, shared.tables, table.t)?;
+        follow(rows)?;
     }
+    super::unique::follow_moves(rows)?;
     super::literal::restore(rows)
 }
 
@@ -75,11 +76,13 @@ fn list_moves(conn: &Connection, moves: impl Iterator<Item = (i64, i64)>) -> Res
 }
 
 /// Re-points every column that means a moved row, and through keys that are references themselves, on down.
-fn follow(conn: &Connection, tables: &Tables, moved: i64) -> Result<(), StoreError> {
-    let mut todo = vec![moved];
-    let mut done = BTreeSet::from([moved]);
+fn follow(rows: &mut SqliteRows<'_>) -> Result<(), StoreError> {
+    let Shared { conn, tables, .. } = rows.shared;
+    let mut todo = vec![rows.table.t];
+    let mut done = BTreeSet::from([rows.table.t]);
     while let Some(t) = todo.pop() {
         for (child, column) in tables.referring(t) {
+            super::unique::make_room(rows, child, column)?;
             let (table, name) = (Quoted(&child.name), Quoted(&child.names[column]));
             let sql = format!(
                 "UPDATE main.{table} SET {name} = (SELECT new FROM temp._p2p_move WHERE old = {name})

@@ -14,7 +14,16 @@ use crate::capture;
 use crate::quote::Quoted;
 
 /// The private tables that a merge fills, the records beside each table aside.
-const MERGED: [&str; 6] = ["_p2p_moved", "_p2p_claim", "_p2p_stuck", "_p2p_literal", "_p2p_conflict", "_p2p_withheld"];
+const MERGED: [&str; 8] = [
+    "_p2p_moved",
+    "_p2p_claim",
+    "_p2p_stuck",
+    "_p2p_contend",
+    "_p2p_repair",
+    "_p2p_literal",
+    "_p2p_conflict",
+    "_p2p_withheld",
+];
 
 impl Store {
     /// Merges the log again, all of it, inside a write transaction. No marker is left before, and no author has anything merged.

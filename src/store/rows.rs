@@ -6,12 +6,13 @@
 use p2pdb_core::body::Cell;
 use p2pdb_core::cellhash::CellHasher;
 use p2pdb_core::id::Dot;
-use p2pdb_core::merge::{Conflict, Context, Key, Refusal, Rows};
+use p2pdb_core::merge::{Conflict, Context, Key, Merge, Refusal, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::record::{AuthorNumbers, Record};
 use p2pdb_core::value::Value;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql, params, params_from_iter};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql, ffi, params, params_from_iter};
+use std::collections::BTreeMap;
 
 use super::StoreError;
 use super::authors::Authors;
@@ -125,6 +126,11 @@ pub(super) fn cells_of<'r>(row: &'r rusqlite::Row<'_>, columns: usize) -> rusqli
     (0..columns).map(cell).collect()
 }
 
+/// Did a unique index refuse it?
+pub(super) fn is_unique(e: &rusqlite::Error) -> bool {
+    e.sqlite_error().is_some_and(|e| e.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE)
+}
+
 /// A key as SQLite stores it.
 pub(super) fn bind_key(key: &Key) -> ToSqlOutput<'_> {
     ToSqlOutput::Borrowed(match key {
@@ -154,6 +160,17 @@ impl<'c> SqliteRows<'c> {
         Ok(Self { shared, table, authors, digest, statements, update: None, amend: None, packed: Vec::new() })
     }
 
+    /// Works on the rows for no author: what follows from merged state alone.
+    pub(super) fn merging<T>(
+        &mut self,
+        work: impl FnOnce(&mut Merge<'_, Self>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let seen = BTreeMap::new();
+        let (clock, author, seq) = Default::default();
+        let table = self.table;
+        work(&mut Merge { table: &table.merge, rows: self, context: Context { clock, author, seq, seen: &seen } })
+    }
+
     /// The row as the table has it, as plain SQLite values.
     pub(super) fn visible(&mut self, key: &Key) -> Result<Option<Vec<Value>>, StoreError> {
         match self.key_params(key)? {
@@ -171,6 +188,7 @@ impl<'c> SqliteRows<'c> {
 
     /// Takes the row that SQLite finds under these key values out of the table.
     pub(super) fn delete(&mut self, key: &[Value]) -> Result<(), StoreError> {
+        self.note_shown(key, None)?;
         self.statements.delete.execute(params_from_iter(key.iter().map(BindValue)))?;
         Ok(())
     }
@@ -220,7 +238,12 @@ impl<'c> SqliteRows<'c> {
                 if matches!(e.code, ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
                     || (e.code == ErrorCode::Unknown && message.is_some()) =>
             {
-                Ok(Some(Refusal::constraint(message.unwrap_or_else(|| e.to_string()))))
+                let why = message.unwrap_or_else(|| e.to_string());
+                Ok(Some(if e.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE {
+                    Refusal::unique(why)
+                } else {
+                    Refusal::constraint(why)
+                }))
             }
             Err(e) => Err(e.into()),
         }
@@ -281,7 +304,7 @@ impl Rows for SqliteRows<'_> {
         }
     }
 
-    fn show(&mut self, _key: &Key, cells: &[Cell<'_>]) -> Result<Option<Refusal>, StoreError> {
+    fn show(&mut self, key: &Key, cells: &[Cell<'_>]) -> Result<Option<Refusal>, StoreError> {
         let refused = if !cells.iter().any(|c| matches!(c, Cell::Ref(_))) {
             Self::attempt(self.statements.insert.execute(params_from_iter(cells.iter().map(Bind))))?
         } else {
@@ -292,6 +315,9 @@ impl Rows for SqliteRows<'_> {
         };
         if refused.is_none() && !self.table.referring.is_empty() {
             self.shared.flags.woke.set(true);
+        }
+        if refused.is_none() {
+            self.reclaim(key)?;
         }
         Ok(refused)
     }
@@ -306,6 +332,11 @@ impl Rows for SqliteRows<'_> {
             Some(Ok(new)) => new,
             None => Vec::new(),
         };
+        let contends = self.flags().contends && !self.table.uniques.is_empty();
+        let columns: Vec<usize> = if contends { cells.iter().map(|c| c.0).collect() } else { Vec::new() };
+        if contends {
+            self.note_shown(&key, Some(&columns))?;
+        }
         let new = cells.iter().enumerate().map(|(at, (_, cell))| resolved.get(at).unwrap_or(cell));
         let is_same = |(columns, _): &(Vec<usize>, _)| columns.iter().eq(cells.iter().map(|c| &c.0));
         if !self.update.as_ref().is_some_and(is_same) {
@@ -314,8 +345,12 @@ impl Rows for SqliteRows<'_> {
             self.update = Some((columns, statement));
         }
         let Some((_, statement)) = &mut self.update else { return Ok(None) };
-        let key: Vec<_> = key.iter().map(Cell::from).collect();
-        Self::attempt(statement.execute(params_from_iter(key.iter().chain(new).map(Bind))))
+        let by: Vec<_> = key.iter().map(Cell::from).collect();
+        let refused = Self::attempt(statement.execute(params_from_iter(by.iter().chain(new).map(Bind))))?;
+        if contends {
+            self.note_shown(&key, Some(&columns))?;
+        }
+        Ok(refused)
     }
 
     fn hide(&mut self, key: &Key) -> Result<(), StoreError> {
@@ -329,6 +364,10 @@ impl Rows for SqliteRows<'_> {
         super::renumber::renumber(self, moves)
     }
 
+    fn is_provisional(&self) -> bool {
+        self.shared.flags.is_lenient.get()
+    }
+
     fn missing(&mut self, cells: &[Cell<'_>]) -> Result<Option<Refusal>, StoreError> {
         let refs = cells.iter().enumerate().filter(|(_, c)| matches!(c, Cell::Ref(_)));
         Ok(self.resolve(refs)?.err())
@@ -340,6 +379,36 @@ impl Rows for SqliteRows<'_> {
 
     fn set_literals(&mut self, key: &Key, literals: &[(usize, Value)]) -> Result<(), StoreError> {
         super::literal::set(self, key, literals)
+    }
+
+    fn repairs(&mut self, name: &Name) -> Result<Vec<(usize, Value)>, StoreError> {
+        if !self.flags().contends || !super::unique::is_contender(self.shared.conn, self.table.t, name)? {
+            return Ok(Vec::new());
+        }
+        self.contend(name)?;
+        super::unique::repairs(self.shared.conn, self.table.t, name)
+    }
+
+    fn contend(&mut self, name: &Name) -> Result<(), StoreError> {
+        self.shared.flags.contended.borrow_mut().insert((self.table.t, name.clone()));
+        Ok(())
+    }
+
+    fn reclaim(&mut self, key: &Key) -> Result<(), StoreError> {
+        match self.flags().contends.then(|| self.key_params(key)).transpose()?.flatten() {
+            Some(key) => self.note_shown(&key, None),
+            None => Ok(()),
+        }
+    }
+
+    fn uncontend(&mut self, name: &Name) -> Result<(), StoreError> {
+        if !self.flags().contends {
+            return Ok(());
+        }
+        let t = self.table.t;
+        let rivals = super::unique::rivals(self.shared.conn, t, name)?;
+        self.shared.flags.contended.borrow_mut().extend(rivals.into_iter().map(|name| (t, name)));
+        super::unique::strike(self.shared.conn, t, name)
     }
 
     fn moved(&mut self, name: &Dot) -> Result<Option<i64>, StoreError> {
@@ -416,11 +485,12 @@ impl Rows for SqliteRows<'_> {
 
     fn set_stuck(&mut self, key: &Key, why: Option<&Refusal>) -> Result<(), StoreError> {
         match why {
-            Some(Refusal { why, waits }) => {
+            Some(Refusal { why, waits, contends }) => {
                 self.raise(|flags| (flags.stuck, flags.waits) = (true, flags.waits || *waits));
+                let waits_for = if *contends { 2 } else { i64::from(*waits) };
                 self.shared.flags.woke.set(self.shared.flags.woke.get() || *waits);
                 let sql = "INSERT OR REPLACE INTO _p2p_stuck(t, name, reason, waits) VALUES(?1, ?2, ?3, ?4)";
-                self.shared.conn.prepare_cached(sql)?.execute(params![self.table.t, bind_key(key), why, waits])?;
+                self.shared.conn.prepare_cached(sql)?.execute(params![self.table.t, bind_key(key), why, waits_for])?;
             }
             None if self.flags().stuck => {
                 let sql = "DELETE FROM _p2p_stuck WHERE t = ?1 AND name = ?2";

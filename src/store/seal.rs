@@ -17,6 +17,7 @@ use super::{Store, StoreError};
 
 mod alias;
 mod batch;
+mod contend;
 mod follow;
 mod marker;
 mod named;

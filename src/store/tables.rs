@@ -7,6 +7,7 @@ use p2pdb_core::name::Collation;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
+use super::unique::index::Unique;
 use super::{StoreError, records};
 use crate::quote::Quoted;
 use crate::schema::{self, Definition};
@@ -30,6 +31,8 @@ pub(crate) struct Tracked {
     pub(crate) refs: BTreeMap<usize, i64>,
     /// Columns of any table that mean rows of this one: (table, column).
     pub(crate) referring: Vec<(i64, usize)>,
+    /// Its unique indexes, as rule P5 sees them.
+    pub(crate) uniques: Vec<Unique>,
     /// Is it still to be announced?
     pub(crate) is_new: bool,
     /// Its definition's bytes.
@@ -267,8 +270,11 @@ impl Tracked {
             def.check_groups_by_name().into_iter().map(|g| g.iter().filter_map(|c| place(c)).collect()).collect();
         let key: Vec<usize> = def.key_columns().iter().filter_map(|(c, _)| place(c)).collect();
         let sql = Sql::new(t, &name, &names, &key);
+        let shown_key = merge.id_column.map_or_else(|| key.clone(), |id| vec![id]);
+        let cookie: i64 = conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
+        let uniques = super::unique::index::of(&def, &name, &names, &shown_key, &format!("_p2p_alone_{t}_{cookie}"));
         let (refs, referring) = (BTreeMap::new(), Vec::new());
-        Ok(Some(Self { t, name, merge, columns, names, groups, refs, referring, is_new, definition, sql }))
+        Ok(Some(Self { t, name, merge, columns, names, groups, refs, referring, uniques, is_new, definition, sql }))
     }
 
     /// The key columns, of either kind.

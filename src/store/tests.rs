@@ -9,6 +9,7 @@ mod hostile;
 mod identity;
 mod runs;
 mod steps;
+mod unique;
 mod verify;
 
 struct Replica {

@@ -5,11 +5,10 @@
 //! together, as they would never one by one.
 
 use p2pdb_core::body::Cell;
-use p2pdb_core::id::{AuthorId, Seq};
-use p2pdb_core::merge::{Context, Key, Merge, Rows};
+use p2pdb_core::merge::{Key, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::row::RowState;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::StoreError;
 use super::authors::Authors;
@@ -48,7 +47,7 @@ pub(super) fn showable(
 
 fn all(shared: Shared<'_>, authors: &mut Authors, digest: &mut u128) -> Result<Vec<Waiting>, StoreError> {
     let keys: Vec<(i64, Option<Key>)> = {
-        let mut statement = shared.conn.prepare_cached("SELECT t, name FROM _p2p_stuck WHERE waits")?;
+        let mut statement = shared.conn.prepare_cached("SELECT t, name FROM _p2p_stuck WHERE waits = 1")?;
         let keys = statement.query_map([], |row| Ok((row.get(0)?, key_of(row.get_ref(1)?))))?;
         keys.collect::<rusqlite::Result<_>>()?
     };
@@ -97,13 +96,10 @@ pub(super) fn show(
     digest: &mut u128,
     waiting: Vec<Waiting>,
 ) -> Result<(), StoreError> {
-    let seen = BTreeMap::new();
-    let context = Context { clock: Default::default(), author: AuthorId::default(), seq: Seq(0), seen: &seen };
     shared.flags.is_lenient.set(true);
     let shown = waiting.iter().try_for_each(|w| {
         let Some(table) = shared.tables.get(w.t) else { return Ok(()) };
-        let mut rows = SqliteRows::new(shared, table, authors, digest)?;
-        Merge { table: &table.merge, rows: &mut rows, context }.retry(&w.key)
+        SqliteRows::new(shared, table, authors, digest)?.merging(|merge| merge.retry(&w.key))
     });
     shared.flags.is_lenient.set(false);
     shown?;
@@ -121,13 +117,18 @@ pub(super) fn show(
         let is_key = |column: usize| table.merge.key.iter().any(|(c, _)| *c == column);
         let refs = cells.into_iter().enumerate().filter(|(c, cell)| matches!(cell, Cell::Ref(_)) && !is_key(*c));
         let refs: Vec<_> = refs.collect();
-        if !refs.is_empty()
-            && let Some(refusal) = rows.change(&key, &refs)?
-        {
-            rows.set_stuck(&key, Some(&refusal))?;
+        let refused = if refs.is_empty() { None } else { rows.change(&key, &refs)? };
+        match refused {
+            Some(refusal) => {
+                if refusal.contends {
+                    rows.contend(&name)?;
+                }
+                rows.set_stuck(&key, Some(&refusal))?;
+            }
+            None => rows.merging(|merge| merge.refit(&key))?,
         }
     }
-    super::apply::take_back_freed(shared, authors, digest)
+    super::apply::follow_up(shared, authors, digest)
 }
 
 fn cells_of(state: &RowState, columns: usize) -> Vec<Cell<'_>> {

@@ -4,8 +4,9 @@ use p2pdb_core::body::{Body, Cell, ColumnId, Kind, RowOp, unpack};
 use p2pdb_core::claim::derived_id;
 use p2pdb_core::clock::Stamp;
 use p2pdb_core::entry::Entry;
-use p2pdb_core::id::{AuthorId, Dot, EntryId};
-use p2pdb_core::name::{Name, key_values};
+use p2pdb_core::id::{AuthorId, Dot, EntryId, TableId};
+use p2pdb_core::name::{Collation, Name, key_name, key_values};
+use p2pdb_core::unique;
 use p2pdb_core::value::Value as Core;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -69,14 +70,22 @@ impl Export<'_> {
             Kind::Insert if table.is_alias => {
                 assert!(row.name.is_none() && row.seen.is_none());
                 let ids: Vec<_> = (0..16).map(|i| derived_id(&dot, i)).collect();
-                json!({"op": "ins", "t": table.name, "c": cells, "ids": ids})
+                let Some(Cell::Integer(id)) = columns.iter().position(|c| *c == table.key[0]).map(|at| &row.cells[at])
+                else {
+                    panic!("an id is an integer");
+                };
+                let derived = self.derived(table, &Name::Born { dot, id: *id });
+                json!({"op": "ins", "t": table.name, "c": cells, "ids": ids, "derived": derived})
             }
             Kind::Insert => {
                 let key: Vec<_> =
                     table.key.iter().map(|k| &row.cells[columns.iter().position(|c| c == k).unwrap()]).collect();
+                let values: Vec<Core> = key.iter().map(|cell| cell.to_value().unwrap()).collect();
+                let name = key_name(values.iter().map(|v| (v, Collation::Binary)));
+                let derived = self.derived(table, &name);
                 let key = key.iter().zip(&table.key).map(|(cell, column)| self.cell(table, column, cell));
                 let name = format!("{}|{}", table.name, Value::from(key.collect::<Vec<_>>()));
-                json!({"op": "ins", "t": table.name, "row": name, "c": self.without_key(table, cells), "over": dots(row.seen.as_deref().unwrap_or_default())})
+                json!({"op": "ins", "t": table.name, "row": name, "c": self.without_key(table, cells), "over": dots(row.seen.as_deref().unwrap_or_default()), "derived": derived})
             }
             Kind::Update => {
                 json!({"op": "upd", "t": table.name, "row": name, "tok": seen, "c": self.without_key(table, cells)})
@@ -88,6 +97,26 @@ impl Export<'_> {
             }
             Kind::Define | Kind::Part | Kind::Unseen => unreachable!(),
         }
+    }
+
+    /// What the product derives from a row's name, by column: hexadecimal digits, and integers.
+    fn derived(&self, table: &Table, name: &Name) -> Value {
+        let at = self.tables.iter().position(|t| t.name == table.name);
+        let id = self.ids.iter().find(|(_, t)| Some(**t) == at).unwrap().0;
+        let mut known: Vec<ColumnId> = Vec::new();
+        for column in &table.columns {
+            known.push(ColumnId::of(column, &known));
+        }
+        let of = |column: &'static str| {
+            let number = table.columns.iter().position(|c| *c == column).unwrap();
+            let all = (0..16u8).map(|i| {
+                let hash = unique::derived(TableId(*id), known[number], name, i);
+                let Core::Integer(n) = unique::derived_value(&Core::Integer(0), &hash, i) else { panic!() };
+                json!([hex(&hash), n])
+            });
+            (column.to_owned(), Value::from(all.collect::<Vec<_>>()))
+        };
+        Value::Object(table.derived().map(of).collect())
     }
 
     fn without_key(&self, table: &Table, mut cells: Map<String, Value>) -> Map<String, Value> {

@@ -29,6 +29,7 @@ pub(crate) fn run(seed: u64, lines: &mut String) {
     let mut rng = Rng::new(seed);
     let tables = schema::random(&mut rng);
     let json: Vec<_> = tables.iter().map(Table::to_json).collect();
+    tables.iter().for_each(|table| trace(&table.sql));
     writeln!(lines, "{}", json!({"seed": seed, "tables": json})).unwrap();
     let shm = std::path::Path::new("/dev/shm");
     let dir = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }.unwrap();
@@ -162,9 +163,10 @@ impl History<'_> {
         let is_short = self.rng.chance(20);
         let length = 1 + self.rng.below(entries.len() + 1);
         let mut offered: Vec<_> = entries.chunks(length).map(|entries| Offered { entries, cursor: None }).collect();
-        let mut applied = replica.store.apply(now, || !is_short).unwrap();
+        let mut applied = replica.store.apply(now, || !is_short).unwrap_or_else(|e| panic!("seed {}: {e}", self.seed));
         while !offered.is_empty() {
-            let received = replica.store.receive(&offered, now, || !is_short).unwrap();
+            let received = replica.store.receive(&offered, now, || !is_short);
+            let received = received.unwrap_or_else(|e| panic!("seed {}: {e}", self.seed));
             let taken = received.batches.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
             offered.drain(..taken.len());
             applied = received.applied;
@@ -173,7 +175,7 @@ impl History<'_> {
             if applied.needs_seal {
                 while replica.store.seal(now, || true).unwrap().is_partial {}
             }
-            applied = replica.store.apply(now, || !is_short).unwrap();
+            applied = replica.store.apply(now, || !is_short).unwrap_or_else(|e| panic!("seed {}: {e}", self.seed));
         }
         self.note(&replicas[to]);
     }
@@ -217,6 +219,7 @@ impl History<'_> {
             .collect();
         let line =
             json!({"check": replica.name, "has": has, "rows": replica.dump(self.tables), "conflicts": conflicts});
+        trace(&line.to_string());
         writeln!(self.lines, "{line}").unwrap();
         let findings = replica.view(|view| view.verify()).unwrap();
         assert!(findings.is_empty(), "seed {}, {}: {findings:?}", self.seed, replica.name);
@@ -247,13 +250,16 @@ impl History<'_> {
         for other in &replicas[1..] {
             let (a, b) = (first.name, other.name);
             assert_eq!(first.merged(), other.merged(), "seed {seed}: {a} and {b} did not merge the same");
-            assert_eq!(
-                first.dump(self.tables),
-                other.dump(self.tables),
-                "seed {seed}: {a} and {b} show different rows"
-            );
+            let (here, there) = (first.dump(self.tables), other.dump(self.tables));
+            for (table, rows) in &here {
+                assert_eq!(Some(rows), there.get(table), "seed {seed}: {a} and {b} show different rows of {table}");
+            }
             assert_eq!(first.store.digest(), other.store.digest(), "seed {seed}: digests of {a} and {b}");
-            assert_eq!(book(first), book(other), "seed {seed}: {a} and {b} tell other conflicts");
+            let (here, there) = (book(first), book(other));
+            let only =
+                |of: &[String], not: &[String]| of.iter().filter(|l| !not.contains(l)).cloned().collect::<Vec<_>>();
+            let (only_a, only_b) = (only(&here, &there), only(&there, &here));
+            assert!(here == there, "seed {seed}: of conflicts {a} alone tells {only_a:#?} and {b} alone {only_b:#?}");
         }
     }
 }

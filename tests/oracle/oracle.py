@@ -43,6 +43,7 @@ class Table:
         s.name, s.cols, s.pk, s.alias = d["name"], d["cols"], d["pk"], d.get("alias", False)
         s.unique, s.check, s.ints = d.get("unique", []), d.get("check", []), set(d.get("int", []))
         s.notnull, s.counter = set(d.get("notnull", [])) | set(s.pk), set(d.get("counter", []))
+        s.nocase = set(d.get("nocase", []))
         s.fk = {f["col"]: f for f in d.get("fk", [])}
         s.cells = [c for c in s.cols if s.alias or c not in s.pk]     # key columns of a named row are no cells
         group = {c: {c} for c in s.cols}                              # columns joined by checks [P1]
@@ -63,6 +64,7 @@ class Schema:
     def __init__(s, d):
         s.t = {x["name"]: Table(x) for x in d["tables"]}
         s.ids = {}                             # row name -> the ids that the product derives from it, where it says so
+        s.derived = {}                         # row name -> column -> [digits, integer] likewise
         s.na_parents = {f["to"] for t in s.t.values() for f in t.fk.values() if f["mode"] == "A"}
 
 def name(tab, vals, d):
@@ -141,7 +143,10 @@ def merge(sch, entries):
 
 # ---------------------------------------------------------------- projection: merged state -> visible tables
 def new_id(nm, i): return 2**32 + H("id", nm, i) % (2**52 - 2**32)                      # [P4]
-def new_value(tab, c, v, nm, i):                                                        # [P5]
+def new_value(sch, tab, c, v, nm, i):                                                   # [P5]
+    if c in sch.derived.get(nm, {}):
+        digits, n = sch.derived[nm][c][i]
+        return n if c in tab.ints else f"{v}~{digits[:4 + i]}"
     if c in tab.ints: return 2**32 + H("int", tab.name, c, nm, i) % (2**52 - 2**32)
     return f"{v}~{H('txt', nm, i):032x}"[: len(str(v)) + 5 + i]
 
@@ -214,10 +219,13 @@ def project(sch, rows):
         for r in sorted(vis): key(r)
         for tab in sch.t.values():                                 # unique [P5]
             mine = [r for r in out if rows[r].tab is tab]
-            idx = ([] if tab.alias else [tab.pk]) + tab.unique
-            for cols in idx:
-                tup = lambda r: tuple(out[r][c] for c in cols)
-                order = sorted((max(claims[r].get(c, (0,)) for c in cols), r) for r in mine if None not in tup(r))
+            idx = ([] if tab.alias else [{"cols": tab.pk}]) + tab.unique      # a unique index may be of lower(), and of rows alone where a column is not null
+            for x in idx:
+                cols = x["cols"]
+                about = cols + ([x["when"]] if x.get("when") else [])
+                same = lambda c, v, x: v.lower() if (c in tab.nocase or x.get("lower")) and isinstance(v, str) else v
+                tup = lambda r, x=x: (None,) if x.get("when") and out[r][x["when"]] is None else tuple(same(c, out[r][c], x) for c in x["cols"])
+                order = sorted((max(claims[r].get(c, (0,)) for c in about), r) for r in mine if None not in tup(r))
                 taken, lost = set(), []
                 for _, r in order:
                     (lost.append(r) if tup(r) in taken else taken.add(tup(r)))
@@ -227,10 +235,12 @@ def project(sch, rows):
                 for r in lost:
                     old, done = dict(out[r]), False
                     for c in best:
-                        have = {out[q][c] for q in mine}
+                        # not a value that no row has: a tuple that no other row has, in every index with that column
+                        mets = [x for x in idx if c in x["cols"] or c == x.get("when")]
                         for i in range(16):
-                            out[r][c] = new_value(tab, c, old[c], r, i)
-                            if out[r][c] not in have and tab.ok(out[r]): done = True; break
+                            out[r][c] = new_value(sch, tab, c, old[c], r, i)
+                            met = any(None not in tup(r, x) and any(q != r and tup(q, x) == tup(r, x) for q in mine) for x in mets)
+                            if not met and tab.ok(out[r]): done = True; break
                     if not done:
                         out[r] = dict(old)
                         for c in nulls[-1:]:
@@ -313,6 +323,7 @@ def histories():
             entries.append(d)
             for k, op in enumerate(d["ops"]):
                 if "ids" in op: sch.ids[f'{op["t"]}@{dot(d, k)}'] = op["ids"]
+                if op.get("derived"): sch.derived[op.get("row") or f'{op["t"]}@{dot(d, k)}'] = op["derived"]
         else:
             n += 1
             es = [e for e in entries if e["s"] <= d["has"].get(e["a"], 0)]

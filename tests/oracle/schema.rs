@@ -13,21 +13,70 @@ pub(crate) struct Table {
     pub is_alias: bool,
     /// Columns that are kept as references: (column, table).
     pub refs: Vec<(&'static str, &'static str)>,
+    /// Unique indexes, the key's not.
+    pub unique: Vec<Unique>,
+    pub not_null: Vec<&'static str>,
+    /// Columns that compare without case.
+    pub no_case: Vec<&'static str>,
+}
+
+/// A unique index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unique {
+    pub columns: &'static [&'static str],
+    /// Of `lower()` of its text.
+    pub is_lower: bool,
+    /// Of rows where this column is not NULL.
+    pub when: Option<&'static str>,
+}
+
+/// One over columns as they are.
+const fn plain(columns: &'static [&'static str]) -> Unique {
+    Unique { columns, is_lower: false, when: None }
+}
+
+impl Unique {
+    fn sql(&self, table: &str, number: usize) -> String {
+        let term = |c: &&str| if self.is_lower && *c == "code" { format!("lower({c})") } else { (*c).to_owned() };
+        let terms = self.columns.iter().map(term).collect::<Vec<_>>().join(", ");
+        let when = self.when.map(|c| format!(" WHERE {c} IS NOT NULL")).unwrap_or_default();
+        format!("; CREATE UNIQUE INDEX {table}_{number} ON {table}({terms}){when}")
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        let (sql, columns, key, refs, unique, not_null, no_case) = Default::default();
+        Self { name: "", sql, columns, key, is_alias: false, refs, unique, not_null, no_case }
+    }
 }
 
 impl Table {
     pub(crate) fn to_json(&self) -> Value {
         // Until constraints are projected, a row whose parent is gone is hidden, whatever the foreign key says.
         let fk = self.refs.iter().map(|(col, to)| json!({"col": col, "to": to, "del": "CASCADE"}));
+        // In canonical order: by the columns' positions, those of the condition last.
+        let mut unique = self.unique.clone();
+        let position = |c: &str| self.columns.iter().position(|column| *column == c);
+        unique.sort_by_key(|u| u.columns.iter().copied().chain(u.when).map(position).collect::<Vec<_>>());
+        let unique = unique.iter().map(|u| json!({"cols": u.columns, "lower": u.is_lower, "when": u.when}));
+        let unique: Vec<_> = unique.collect();
         json!({"name": self.name, "cols": self.columns, "pk": self.key, "alias": self.is_alias,
-               "fk": fk.collect::<Vec<_>>()})
+               "fk": fk.collect::<Vec<_>>(), "unique": unique, "notnull": self.not_null, "nocase": self.no_case,
+               "int": self.columns.iter().filter(|c| **c == "n").collect::<Vec<_>>()})
+    }
+
+    /// Columns in which a later claim shows a derived value.
+    pub(crate) fn derived(&self) -> impl Iterator<Item = &'static str> {
+        let is_meant = |c: &&str| matches!(*c, "code" | "n") && self.unique.iter().any(|u| u.columns.contains(c));
+        self.columns.iter().copied().filter(is_meant)
     }
 }
 
 pub(crate) fn random(rng: &mut Rng) -> Vec<Table> {
     let mut tables = vec![parent(rng)];
-    for make in [child, line, extension, text, blob, pair] {
-        if rng.chance(60) {
+    for make in [child, line, extension, text, blob, pair, numbered, coded, only] {
+        if rng.chance(50) {
             tables.push(make(rng));
         }
     }
@@ -57,6 +106,7 @@ fn parent(rng: &mut Rng) -> Table {
         key: vec!["id"],
         is_alias: true,
         refs: if up { vec![("up", "p")] } else { vec![] },
+        ..Table::default()
     }
 }
 
@@ -68,6 +118,7 @@ fn child(rng: &mut Rng) -> Table {
         key: vec!["id"],
         is_alias: true,
         refs: vec![("pid", "p")],
+        ..Table::default()
     }
 }
 
@@ -84,6 +135,7 @@ fn line(rng: &mut Rng) -> Table {
         key: if *key == "pid, no" { vec!["pid", "no"] } else { vec!["no", "pid"] },
         is_alias: false,
         refs: vec![("pid", "p")],
+        ..Table::default()
     }
 }
 
@@ -96,6 +148,7 @@ fn extension(rng: &mut Rng) -> Table {
         key: vec!["pid"],
         is_alias: false,
         refs: vec![("pid", "p")],
+        ..Table::default()
     }
 }
 
@@ -107,6 +160,7 @@ fn grandchild(rng: &mut Rng) -> Table {
         key: vec!["id"],
         is_alias: true,
         refs: vec![("eid", "e")],
+        ..Table::default()
     }
 }
 
@@ -119,6 +173,7 @@ fn text(rng: &mut Rng) -> Table {
         key: vec!["k"],
         is_alias: false,
         refs: vec![],
+        ..Table::default()
     }
 }
 
@@ -131,6 +186,7 @@ fn blob(rng: &mut Rng) -> Table {
         key: vec!["k"],
         is_alias: false,
         refs: vec![],
+        ..Table::default()
     }
 }
 
@@ -143,5 +199,85 @@ fn pair(rng: &mut Rng) -> Table {
         key: vec!["k1", "k2"],
         is_alias: false,
         refs: vec![],
+        ..Table::default()
+    }
+}
+
+/// Unique indexes over `code` and `n`.
+fn uniques(rng: &mut Rng) -> Vec<Unique> {
+    const LOWER: Unique = Unique { is_lower: true, ..plain(&["code"]) };
+    const CODED: Unique = Unique { when: Some("note"), ..plain(&["code"]) };
+    const BOTH: Unique = Unique { is_lower: true, when: Some("note"), ..plain(&["n", "code"]) };
+    let all: [&[Unique]; 10] = [
+        &[plain(&["code"])],
+        &[plain(&["n"])],
+        &[plain(&["code"]), plain(&["n"])],
+        &[plain(&["n", "code"])],
+        &[plain(&["code"]), plain(&["n", "code"])],
+        &[plain(&["n"]), plain(&["code", "n"])],
+        &[LOWER],
+        &[CODED],
+        &[CODED, plain(&["n"])],
+        &[BOTH, LOWER],
+    ];
+    rng.pick(&all).to_vec()
+}
+
+/// `code` and `n` with their constraints.
+fn claimed(rng: &mut Rng, table: Table) -> Table {
+    let unique = uniques(rng);
+    let not_null: Vec<_> = ["code", "n"].into_iter().filter(|_| rng.chance(30)).collect();
+    let no_case: Vec<_> = ["code"].into_iter().filter(|_| rng.chance(30)).collect();
+    let null = |c: &str| if not_null.contains(&c) { " NOT NULL" } else { "" };
+    let case = if no_case.is_empty() { "" } else { " COLLATE NOCASE" };
+    // A plain one may be a constraint as well.
+    let (constraints, indexes): (Vec<Unique>, Vec<Unique>) =
+        unique.iter().partition(|u| !u.is_lower && u.when.is_none() && rng.chance(70));
+    let constraints: String = constraints.iter().map(|u| format!(", UNIQUE({})", u.columns.join(", "))).collect();
+    let indexes: String = indexes.iter().enumerate().map(|(number, u)| u.sql(table.name, number)).collect();
+    let sql = table.sql.replace("{code}", &format!("code TEXT{}{case}, n INTEGER{}", null("code"), null("n")));
+    Table { sql: sql.replace("{unique}", &constraints) + &indexes, unique, not_null, no_case, ..table }
+}
+
+fn numbered(rng: &mut Rng) -> Table {
+    let table = Table {
+        name: "u",
+        sql: "CREATE TABLE u(id INTEGER PRIMARY KEY, {code}, note{unique})".into(),
+        columns: vec!["id", "code", "n", "note"],
+        key: vec!["id"],
+        is_alias: true,
+        ..Table::default()
+    };
+    claimed(rng, table)
+}
+
+fn coded(rng: &mut Rng) -> Table {
+    let table = Table {
+        name: "w",
+        sql: "CREATE TABLE w(k TEXT PRIMARY KEY NOT NULL, {code}, note{unique})".into(),
+        columns: vec!["k", "code", "n", "note"],
+        key: vec!["k"],
+        ..Table::default()
+    };
+    claimed(rng, table)
+}
+
+/// At most one for each row of another table.
+fn only(rng: &mut Rng) -> Table {
+    let not_null = rng.chance(50);
+    let null = if not_null { "NOT NULL" } else { "" };
+    Table {
+        name: "o",
+        sql: format!(
+            "CREATE TABLE o(id INTEGER PRIMARY KEY, pid INTEGER {null} UNIQUE REFERENCES p(id) {}, v)",
+            action(rng)
+        ),
+        columns: vec!["id", "pid", "v"],
+        key: vec!["id"],
+        is_alias: true,
+        refs: vec![("pid", "p")],
+        unique: vec![plain(&["pid"])],
+        not_null: if not_null { vec!["pid"] } else { vec![] },
+        ..Table::default()
     }
 }

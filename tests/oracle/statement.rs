@@ -19,7 +19,9 @@ pub(crate) fn random(rng: &mut Rng, table: &Table) -> Vec<String> {
         3 => vec![format!("DELETE FROM {t} WHERE {}", by_key(rng))],
         4..=6 => {
             let column = rng.pick(&others);
-            vec![format!("UPDATE {t} SET {column} = {} WHERE {}", value(rng, table, column), by_key(rng))]
+            let hows = ["", "", "", if table.unique.is_empty() { "" } else { "OR REPLACE " }, "OR IGNORE "];
+            let how = rng.pick(&hows);
+            vec![format!("UPDATE {how}{t} SET {column} = {} WHERE {}", value(rng, table, column), by_key(rng))]
         }
         7 => {
             let k = rng.pick(key);
@@ -107,6 +109,9 @@ fn value(rng: &mut Rng, table: &Table, column: &str) -> String {
     match (table.name, column) {
         ("t", "k") | ("m", "k1") => (*rng.pick(&["'a'", "'b'", "'c'", "'d'"])).into(),
         ("b", "k") => (*rng.pick(&["x'00'", "x'01ff'", "x'02'"])).into(),
+        ("w", "k") => (*rng.pick(&["'a'", "'b'", "'c'", "'d'", "'e'"])).into(),
+        (_, "code") => (*rng.pick(&["NULL", "'x'", "'x'", "'X'", "'y'", "'z'"])).into(),
+        (_, "n") => (*rng.pick(&["NULL", "1", "2", "2", "3"])).into(),
         (_, "no" | "k2") => rng.below(3).to_string(),
         _ => (*rng.pick(&[
             "NULL",

@@ -29,5 +29,6 @@ pub mod record;
 pub mod row;
 pub mod session;
 pub mod ticket;
+pub mod unique;
 pub mod value;
 pub mod writer;

@@ -95,6 +95,7 @@ impl<R: Rows> Merge<'_, R> {
         shape.has_seen = true;
         let at = pen.group.row(&shape, None, &record.incarnations(), None, cells);
         self.rows.digest(0, self.row_digest(key, record));
+        self.rows.uncontend(&self.name_of(key, record))?;
         self.rows.set_stuck(key, None)?;
         self.keep_born(key, at, cells)
     }
@@ -161,6 +162,7 @@ impl<R: Rows> Merge<'_, R> {
         }
         self.rows.digest(0, self.row_digest(key, record));
         if record.state.is_some() {
+            self.rows.uncontend(&name)?;
             self.rows.set_stuck(key, None)?;
             if !self.table.refs.is_empty() {
                 self.rows.set_literals(key, &[])?;
@@ -198,6 +200,28 @@ impl<R: Rows> Merge<'_, R> {
             self.keep_local(&key, &record)?;
         }
         Ok(())
+    }
+
+    /// What a row shows in place of merged values stays (rule R12): columns, and what is visible there.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn seal_shown(&mut self, pen: &mut Pen<'_, '_>, key: &Key, shown: &[(usize, &Value)]) -> Result<(), R::Error> {
+        let Some(mut record) = self.rows.record(key)? else { return Ok(()) };
+        let Some(mut state) = record.state.take() else { return Ok(()) };
+        let name = self.name_of(key, &record);
+        record.state = Some(state.clone());
+        self.rows.digest(0, self.row_digest(key, &record));
+        for &(column, value) in shown.iter().filter(|(c, _)| Some(*c) != self.table.id_column) {
+            let Some(at) = state.cell(column).map(|w| w.stamp) else { continue };
+            let mut shape = Shape::new(Kind::Settle, self.table.id, vec![pen.columns[column]]);
+            shape.is_named = true;
+            let stamp = pen.group.row(&shape, Some(&name), &[], Some(&at), &[Cell::from(value)]);
+            record.has_conflicts |= self.lose_settled(&name, &state, column, at)?;
+            state.settle(Settle { column, at, stamp, value: value.clone() });
+        }
+        let record = self.fit_record(record, key, *state);
+        self.keep_local(key, &record)
     }
 
     /// A row that its user never saw goes: what it held is in the book, since nobody who had seen it let it go.

@@ -62,17 +62,24 @@ pub struct Refusal {
     pub why: String,
     /// A row that it refers to is not visible: it is hidden until that one is.
     pub waits: bool,
+    /// Another row holds what it claims in a unique index: [`crate::unique`] decides between them.
+    pub contends: bool,
 }
 
 impl Refusal {
     /// A constraint of the table is in the way.
     pub fn constraint(why: impl Into<String>) -> Self {
-        Self { why: why.into(), waits: false }
+        Self { why: why.into(), waits: false, contends: false }
+    }
+
+    /// A unique index is in the way, and with it another row.
+    pub fn unique(why: impl Into<String>) -> Self {
+        Self { contends: true, ..Self::constraint(why) }
     }
 
     /// A row that it refers to is not visible.
     pub fn missing(why: impl Into<String>) -> Self {
-        Self { why: why.into(), waits: true }
+        Self { why: why.into(), waits: true, contends: false }
     }
 
     /// That row was deleted, is hidden, or has not come: which of them depends on what came first, and is not told.
@@ -129,6 +136,10 @@ pub trait Rows {
     /// Gives visible rows other ids, all at once, and re-points the foreign keys that mean them.
     fn renumber(&mut self, moves: &[(i64, i64)]) -> Result<(), Self::Error>;
 
+    /// Are references to rows that are not visible shown as NULL for the moment? Then visible rows do not tell their values.
+    fn is_provisional(&self) -> bool {
+        false
+    }
     /// Does one of the cells refer to a row that is not visible?
     fn missing(&mut self, cells: &[Cell<'_>]) -> Result<Option<Refusal>, Self::Error> {
         let _ = cells;
@@ -144,6 +155,27 @@ pub trait Rows {
     /// value means turns it into a reference (rule R4).
     fn set_literals(&mut self, key: &Key, literals: &[(usize, Value)]) -> Result<(), Self::Error> {
         let _ = (key, literals);
+        Ok(())
+    }
+
+    /// The values that a row shows in place of those merged, by column (rule P5). Whoever asks is about to show the row.
+    fn repairs(&mut self, name: &Name) -> Result<Vec<(usize, Value)>, Self::Error> {
+        let _ = name;
+        Ok(Vec::new())
+    }
+    /// A unique index refused the row: which of those that claim one value shows it is to be decided anew.
+    fn contend(&mut self, name: &Name) -> Result<(), Self::Error> {
+        let _ = name;
+        Ok(())
+    }
+    /// A visible row may claim what it holds by another write than before: those that claim the same are to be decided anew.
+    fn reclaim(&mut self, key: &Key) -> Result<(), Self::Error> {
+        let _ = key;
+        Ok(())
+    }
+    /// A row is gone for good.
+    fn uncontend(&mut self, name: &Name) -> Result<(), Self::Error> {
+        let _ = name;
         Ok(())
     }
 
@@ -327,13 +359,14 @@ impl<R: Rows> Merge<'_, R> {
     pub fn settle(&mut self, op: u32, name: &Name, column: usize, at: Stamp, cell: &Cell<'_>) -> Result<(), R::Error> {
         let stamp = self.context.stamp(op);
         let fits = self.table.id_column != Some(column) || matches!(cell, Cell::Integer(_));
-        let Some(found) = self.find(name)?.filter(|_| fits && !self.is_key(column)) else { return Ok(()) };
+        let Some(mut found) = self.find(name)?.filter(|_| fits && !self.is_key(column)) else { return Ok(()) };
         let before = self.expand(&found)?;
         let mut after = before.clone();
         after.settle(Settle { column, at, stamp, value: own(cell)? });
         if before == after {
             return Ok(());
         }
+        found.record.has_conflicts |= self.lose_settled(&found.name, &before, column, at)?;
         self.show_state(found, after)
     }
 
@@ -347,6 +380,58 @@ impl<R: Rows> Merge<'_, R> {
         let found = Found { key: key.clone(), name, record };
         let state = self.expand(&found)?;
         self.show_state(found, state)
+    }
+
+    /// Where the row of a name is kept, with its record; none if there is no such row.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn located(&mut self, name: &Name) -> Result<Option<(Key, Record)>, R::Error> {
+        Ok(self.find(name)?.map(|found| (found.key, found.record)))
+    }
+
+    /// Shows a row as it should stand now: as merged, with the values that it shows in place of others. It was taken out of the
+    /// table for the moment, or is hidden.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn put_back(&mut self, key: &Key, state: RowState) -> Result<(), R::Error> {
+        let Some(record) = self.rows.record(key)? else { return Ok(()) };
+        let name = self.name_of(key, &record);
+        let mut found = Found { key: key.clone(), name, record };
+        if found.record.is_hidden {
+            return self.show_state(found, state);
+        }
+        let old = self.row_digest(&found.key, &found.record);
+        found.record.is_hidden = true;
+        if let Some(refusal) = self.show_cells(&mut found, &state)? {
+            self.rows.digest(0, old);
+            let freed = self.leave_table(&mut found)?;
+            self.keep_hidden(found, state, &refusal)?;
+            return self.take_back_all(freed);
+        }
+        self.stick(&found, None)?;
+        found.record = self.fit_record(found.record, &found.key, state);
+        self.keep(&found, old)
+    }
+
+    /// Keeps the record that fits a row whose references are shown as they are again.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn refit(&mut self, key: &Key) -> Result<(), R::Error> {
+        let Some(mut record) = self.rows.record(key)? else { return Ok(()) };
+        let Some(state) = record.state.take() else { return Ok(()) };
+        let record = self.fit_record(record, key, *state);
+        self.rows.put(key, &record)
+    }
+
+    /// Notes that a row is not shown as merged, or that it is.
+    fn stick(&mut self, found: &Found, refusal: Option<&Refusal>) -> Result<(), R::Error> {
+        if refusal.is_some_and(|r| r.contends) {
+            self.rows.contend(&found.name)?;
+        }
+        self.rows.set_stuck(&found.key, refusal)
     }
 
     /// The name of the row that a record is about.

@@ -2,7 +2,7 @@
 
 use p2pdb_core::body::{Body, Cell, ColumnId, Kind, RowOp, Section};
 use p2pdb_core::codec::Malformed;
-use p2pdb_core::id::{AuthorId, Seq, TableId};
+use p2pdb_core::id::TableId;
 use p2pdb_core::limit;
 use p2pdb_core::merge::{Context, Merge};
 use p2pdb_core::value::Value;
@@ -152,25 +152,34 @@ pub(super) fn apply_op(
     } else {
         apply_row(&mut merge, section, row, places, &row.cells)?;
     }
-    if !shared.flags.freed.borrow().is_empty() {
-        take_back_freed(shared, rows.authors, rows.digest)?;
-    }
-    Ok(())
+    follow_up(shared, rows.authors, rows.digest)
 }
 
-/// Ids that came free while rows were parked go to those that claim them.
-pub(in crate::store) fn take_back_freed(
+/// What an operation set off in other rows, until nothing is left: ids that came free go to those that claim them, and unique
+/// indexes decide between rows that met.
+pub(in crate::store) fn follow_up(
     shared: Shared<'_>,
     authors: &mut Authors,
     digest: &mut u128,
 ) -> Result<(), StoreError> {
+    loop {
+        if !shared.flags.freed.borrow().is_empty() {
+            take_back_freed(shared, authors, digest)?;
+        }
+        let contended = std::mem::take(&mut *shared.flags.contended.borrow_mut());
+        if contended.is_empty() {
+            return Ok(());
+        }
+        crate::store::unique::decide(shared, authors, digest, contended)?;
+    }
+}
+
+/// Ids that came free while rows were parked go to those that claim them.
+fn take_back_freed(shared: Shared<'_>, authors: &mut Authors, digest: &mut u128) -> Result<(), StoreError> {
     let freed = std::mem::take(&mut *shared.flags.freed.borrow_mut());
-    let seen = BTreeMap::new();
     for (t, id) in freed {
         let Some(table) = shared.tables.get(t) else { continue };
-        let mut rows = SqliteRows::new(shared, table, authors, digest)?;
-        let context = Context { clock: Default::default(), author: AuthorId::default(), seq: Seq(0), seen: &seen };
-        Merge { table: &table.merge, rows: &mut rows, context }.take_back_all([id])?;
+        SqliteRows::new(shared, table, authors, digest)?.merging(|merge| merge.take_back_all([id]))?;
     }
     Ok(())
 }

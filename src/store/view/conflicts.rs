@@ -2,19 +2,21 @@
 //!
 //! Lines whose value is visible again are left out; rows that are alive and hidden are listed whole (rules R19, P3).
 
+use p2pdb_core::body::Cell;
 use p2pdb_core::clock::Stamp;
 use p2pdb_core::codec::Reader;
 use p2pdb_core::id::Seq;
 use p2pdb_core::merge::{Key, Rows};
 use p2pdb_core::name::Name;
-use p2pdb_core::row::RowState;
+use p2pdb_core::row::{RowState, Write};
 use p2pdb_core::value::Value;
 use rusqlite::types::Value as SqlValue;
+use std::collections::BTreeSet;
 
 use super::shown::{key_text, value_shown};
 use super::{View, clock_of};
 use crate::store::rows::{SqliteRows, key_of};
-use crate::store::{StoreError, tables::Tracked};
+use crate::store::{StoreError, tables::Tracked, unique};
 
 /// What became of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub enum Fate {
     Deleted,
     /// The row is alive and can't be shown, for the reason given.
     Hidden(String),
+    /// An earlier row holds it in a unique index: this one shows another value in its place.
+    Taken,
 }
 
 /// One value that lost.
@@ -69,12 +73,33 @@ impl View<'_> {
     /// # Errors
     /// SQLite's.
     pub fn conflicts(&mut self) -> Result<Vec<ConflictLine>, StoreError> {
+        let taken = self.taken()?;
+        let place = |l: &ConflictLine| (l.table.clone(), l.name.clone(), l.column.clone(), l.stamp);
+        let told_there: BTreeSet<_> = taken.iter().map(place).collect();
         let mut found = Vec::new();
         for line in self.lines()? {
             let told = self.rows(line.t, |rows, table| told(rows, table, line))?;
-            found.extend(told.flatten());
+            found.extend(told.flatten().filter(|line| !told_there.contains(&place(line))));
         }
+        found.extend(taken);
         self.hidden(&mut found)?;
+        Ok(found)
+    }
+
+    /// Values of visible rows that show another because an earlier row holds them.
+    fn taken(&mut self) -> Result<Vec<ConflictLine>, StoreError> {
+        let repaired: Vec<(i64, Vec<u8>, i64)> = {
+            let mut statement =
+                self.conn.prepare_cached("SELECT t, name, col FROM _p2p_repair ORDER BY t, name, col")?;
+            let repaired = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            repaired.collect::<rusqlite::Result<_>>()?
+        };
+        let mut found = Vec::new();
+        for (t, name, column) in repaired {
+            let name = Name::read(&mut Reader::new(&name))?;
+            let lines = self.rows(t, |rows, table| taken(rows, table, &name, column as usize))?;
+            found.extend(lines.into_iter().flatten());
+        }
         Ok(found)
     }
 
@@ -117,19 +142,28 @@ impl View<'_> {
     }
 }
 
+/// Does a column that holds `stands` show `value`? A plain value may look like the key of the row that a reference means.
+fn is_seen(rows: &mut SqliteRows<'_>, column: usize, value: &Value, stands: &Value) -> Result<bool, StoreError> {
+    if stands == value || !matches!(stands, Value::Ref(_)) || matches!(value, Value::Ref(_)) {
+        return Ok(stands == value);
+    }
+    let stands = Cell::from(stands);
+    let shown = rows.resolve([(column, &stands)].into_iter())?;
+    Ok(shown.is_ok_and(|cells| cells.first().and_then(Cell::to_value).as_ref() == Some(value)))
+}
+
 /// A line of the book as it is to be read; none if its value is visible, or is listed with a hidden row.
 fn told(rows: &mut SqliteRows<'_>, table: &Tracked, line: Line) -> Result<Option<ConflictLine>, StoreError> {
     let Line { id, name, column, value, stamp, .. } = line;
-    let place = match shown(rows, table, &name)? {
-        Shown::Visible(cells) => cells.into_iter().nth(column),
+    let by = match shown(rows, table, &name)? {
+        Shown::Visible(cells) => match cells.into_iter().nth(column) {
+            Some((stands, _)) if is_seen(rows, column, &value, &stands)? => return Ok(None),
+            place => place.map(|(_, by)| by),
+        },
         Shown::Hidden(state) if has_write(&state, column, &stamp) => return Ok(None),
-        Shown::Hidden(state) => state.cell(column).map(|w| (w.value.clone(), w.stamp)),
+        Shown::Hidden(state) => state.cell(column).map(|w| w.stamp),
         Shown::Gone => None,
     };
-    if place.as_ref().is_some_and(|(stands, _)| *stands == value) {
-        return Ok(None);
-    }
-    let by = place.map(|(_, by)| by);
     let shown = value_shown(rows, column, &value)?;
     Ok(Some(ConflictLine {
         id: Some(id),
@@ -145,6 +179,36 @@ fn told(rows: &mut SqliteRows<'_>, table: &Tracked, line: Line) -> Result<Option
     }))
 }
 
+/// What a visible row shows no more in a column because an earlier row holds it: the cell, and what other births hold that is the same.
+fn taken(
+    rows: &mut SqliteRows<'_>,
+    table: &Tracked,
+    name: &Name,
+    column: usize,
+) -> Result<Vec<ConflictLine>, StoreError> {
+    let located = rows.merging(|merge| merge.located(name))?.filter(|(_, record)| !record.is_hidden);
+    let Some(state) = located.and_then(|(_, record)| record.state) else { return Ok(Vec::new()) };
+    let Some(cell) = state.cell(column) else { return Ok(Vec::new()) };
+    let writes = state.writes[column].iter().filter(|w| w.value == *cell.value || w.stamp == cell.stamp);
+    let text = key_text(rows, name)?;
+    let mut lines = Vec::new();
+    for Write { stamp, .. } in writes {
+        lines.push(ConflictLine {
+            id: None,
+            table: table.name.clone(),
+            key: text.clone(),
+            name: name.clone(),
+            column: table.names.get(column).cloned().unwrap_or_default(),
+            value: cell.value.clone(),
+            shown: value_shown(rows, column, cell.value)?,
+            fate: Fate::Taken,
+            stamp: *stamp,
+            by: None,
+        });
+    }
+    Ok(lines)
+}
+
 enum Shown {
     /// All values, references as names, and when they were written.
     Visible(Vec<(Value, Stamp)>),
@@ -153,23 +217,16 @@ enum Shown {
 }
 
 fn shown(rows: &mut SqliteRows<'_>, table: &Tracked, name: &Name) -> Result<Shown, StoreError> {
-    let key = match name {
-        Name::Key(bytes) => Key::Name(bytes.clone()),
-        Name::Born { dot, id } => {
-            let is_there = rows.record(&Key::Id(*id))?.is_some_and(|r| r.born.dot() == *dot);
-            let moved = if is_there { None } else { rows.moved(dot)? };
-            Key::Id(moved.unwrap_or(*id))
-        }
-    };
-    let Some(record) = rows.record(&key)? else { return Ok(Shown::Gone) };
-    if matches!(name, Name::Born { dot, .. } if record.born.dot() != *dot) {
-        return Ok(Shown::Gone);
-    }
+    let Some((key, record)) = rows.merging(|merge| merge.located(name))? else { return Ok(Shown::Gone) };
     match record.state {
         Some(state) if record.is_hidden => Ok(Shown::Hidden(state)),
         Some(state) => {
             let cell = |c: usize| state.cell(c).map_or((Value::Null, record.born), |w| (w.value.clone(), w.stamp));
-            Ok(Shown::Visible((0..table.merge.columns).map(cell).collect()))
+            let mut cells: Vec<_> = (0..table.merge.columns).map(cell).collect();
+            for (column, value) in unique::repairs(rows.shared.conn, table.t, name)? {
+                cells[column].0 = value;
+            }
+            Ok(Shown::Visible(cells))
         }
         None => Ok(Shown::Visible(rows.values(&key)?.into_iter().map(|value| (value, record.born)).collect())),
     }

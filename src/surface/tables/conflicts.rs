@@ -26,6 +26,7 @@ fn row(line: ConflictLine) -> Vec<Value> {
     let reason = match line.fate {
         Fate::Overwritten => "a concurrent write to the same column is later".to_owned(),
         Fate::Deleted => "the row was deleted by one who had not seen the write".to_owned(),
+        Fate::Taken => "an earlier row holds this value, which is UNIQUE; the row shows another".to_owned(),
         Fate::Hidden(why) => format!("the row is kept and not shown: {why}"),
     };
     let by = line.by.map(|by| by.author.to_string());

@@ -11,7 +11,7 @@ use super::{Conflict, Found, Merge, Rows, own};
 use crate::body::Cell;
 use crate::clock::Stamp;
 use crate::name::Name;
-use crate::row::RowState;
+use crate::row::{RowState, Write};
 use crate::value::Value;
 
 impl<R: Rows> Merge<'_, R> {
@@ -65,6 +65,25 @@ impl<R: Rows> Merge<'_, R> {
             is_booked = true;
         }
         Ok(is_booked)
+    }
+
+    /// A settle puts something in the place of a write's value, which nobody replaced. True if there is a line on the row now. An id
+    /// is a claim, and no value that is lost.
+    pub(crate) fn lose_settled(
+        &mut self,
+        name: &Name,
+        state: &RowState,
+        column: usize,
+        at: Stamp,
+    ) -> Result<bool, R::Error> {
+        let writes = state.writes.get(column).filter(|_| !self.is_key(column) && self.table.id_column != Some(column));
+        let writes = writes.map(Vec::as_slice).unwrap_or_default();
+        let Some(write) = writes.iter().find(|w| w.stamp == at) else { return Ok(false) };
+        // Those of other births that hold the same were shown with it.
+        for Write { value, stamp, .. } in writes.iter().filter(|w| w.value == write.value) {
+            self.rows.lose(Conflict { name: name.clone(), column, value: value.clone(), stamp: *stamp })?;
+        }
+        Ok(true)
     }
 
     /// A delete of a row that is gone already: its author had seen what stands in the book all the same.

@@ -4,7 +4,9 @@
 //! these show are looked at in turn until nothing new comes up. Mostly two rows claim one id and no third is touched:
 //! then the others that claim it stay where they are, however many they are.
 
-use super::{Found, Key, Merge, Refusal, Rows};
+use super::{Found, Key, Merge, Refusal, Rows, is_literal};
+use crate::body::Cell;
+use crate::cellhash::CellHash;
 use crate::claim::{self, Claim};
 use crate::name::Name;
 use crate::record::Record;
@@ -159,7 +161,11 @@ impl<R: Rows> Merge<'_, R> {
         }
         // Rows that were there before come first: a new one may be refused for their sake, not they for its.
         let (old, new): (Vec<_>, Vec<_>) = members.into_iter().zip(shown).partition(|(m, _)| m.key.is_some());
-        old.into_iter().chain(new).try_for_each(|(member, shown)| self.keep_member(member, *shown))
+        let mut freed = Vec::new();
+        for (member, shown) in old.into_iter().chain(new) {
+            freed.extend(self.keep_member(member, *shown)?);
+        }
+        self.take_back_all(freed)
     }
 
     /// Lets references to a row find it under its new id while it is being shown: it may refer to itself, or to another
@@ -175,8 +181,9 @@ impl<R: Rows> Merge<'_, R> {
         self.rows.put(&Key::Id(id), &record)
     }
 
-    fn keep_member(&mut self, member: Member, shown: Option<i64>) -> Result<(), R::Error> {
-        let Member { key, mut record, state: Some(state), claim } = member else { return Ok(()) };
+    /// Gives the id that the row was to show and does not, since the table refuses it: others may claim that.
+    fn keep_member(&mut self, member: Member, shown: Option<i64>) -> Result<Option<i64>, R::Error> {
+        let Member { key, mut record, state: Some(state), claim } = member else { return Ok(None) };
         let birth = record.birth_id.unwrap_or(claim.id);
         let name = Name::Born { dot: record.born.dot(), id: birth };
         let id = shown.unwrap_or(claim.id);
@@ -185,13 +192,22 @@ impl<R: Rows> Merge<'_, R> {
         if key.is_none() && shown.is_some() {
             self.announce(&found.record, &state, id)?;
         }
+        // A plain value that looked like the id of a row that moved went with the references to it.
+        for column in
+            self.table.refs.iter().filter(|c| state.cell(**c).is_some_and(|w| is_literal(&Cell::from(w.value))))
+        {
+            if let Some(hash) = found.record.hashes.get_mut(*column) {
+                *hash = CellHash::default();
+            }
+        }
         let refusal = match shown {
             Some(_) => self.show_cells(&mut found, &state)?,
             None => Some(Refusal::constraint("no derived id is free")),
         };
         if let (Some(refusal), true) = (&refusal, found.record.is_hidden) {
             self.rows.forget(&found.key)?;
-            return self.keep_hidden(found, state, refusal);
+            self.keep_hidden(found, state, refusal)?;
+            return Ok(shown);
         }
         if id != claim.id {
             self.rows.set_claim(id, Some(claim.id))?;
@@ -200,8 +216,9 @@ impl<R: Rows> Merge<'_, R> {
             }
         }
         self.rows.set_moved(&claim.name, (id != birth).then_some(id))?;
-        self.rows.set_stuck(&found.key, refusal.as_ref())?;
+        self.stick(&found, refusal.as_ref())?;
         found.record = self.fit_record(found.record, &found.key, state);
-        self.keep(&found, 0)
+        self.keep(&found, 0)?;
+        Ok(None)
     }
 }

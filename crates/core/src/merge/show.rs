@@ -81,7 +81,7 @@ impl<R: Rows> Merge<'_, R> {
             return self.place(Member { key, record: found.record, state: Some(state), claim });
         }
         let refusal = self.show_cells(&mut found, &state)?;
-        self.rows.set_stuck(&found.key, refusal.as_ref())?;
+        self.stick(&found, refusal.as_ref())?;
         found.record = self.fit_record(found.record, &found.key, state);
         self.keep(&found, old)
     }
@@ -121,6 +121,17 @@ impl<R: Rows> Merge<'_, R> {
         self.expand(&found).map(Some)
     }
 
+    /// Hides a row, with the state that it has and the rows that refer to it; one that is hidden gets another reason. Gives the id
+    /// that came free, for [`Merge::take_back_all`].
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn take_out(&mut self, key: &Key, state: RowState, why: &Refusal) -> Result<Option<i64>, R::Error> {
+        let Some(record) = self.rows.record(key)? else { return Ok(None) };
+        let found = Found { key: key.clone(), name: self.name_of(key, &record), record };
+        self.park_found(found, state, why)
+    }
+
     fn park_found(&mut self, mut found: Found, state: RowState, refusal: &Refusal) -> Result<Option<i64>, R::Error> {
         let old = self.row_digest(&found.key, &found.record);
         let mut freed = None;
@@ -135,7 +146,7 @@ impl<R: Rows> Merge<'_, R> {
     }
 
     /// The books of a row that leaves the table but stays alive. Gives the id that came free.
-    fn leave_table(&mut self, found: &mut Found) -> Result<Option<i64>, R::Error> {
+    pub(super) fn leave_table(&mut self, found: &mut Found) -> Result<Option<i64>, R::Error> {
         self.rows.forget(&found.key)?;
         if !self.table.refs.is_empty() {
             self.rows.set_literals(&found.key, &[])?;
@@ -154,7 +165,7 @@ impl<R: Rows> Merge<'_, R> {
         if let (Key::Id(id), Name::Born { dot, .. }) = (&found.key, &found.name) {
             self.rows.set_moved(dot, Some(*id))?;
         }
-        self.rows.set_stuck(&found.key, Some(refusal))?;
+        self.stick(&found, Some(refusal))?;
         found.record = self.fit_record(found.record, &found.key, state);
         self.keep(&found, 0)
     }
@@ -176,6 +187,7 @@ impl<R: Rows> Merge<'_, R> {
         self.rows.forget(&found.key)?;
         self.rows.digest(0, old);
         if found.record.state.is_some() || before.is_some() {
+            self.rows.uncontend(&found.name)?;
             self.rows.set_stuck(&found.key, None)?;
             if !self.table.refs.is_empty() {
                 self.rows.set_literals(&found.key, &[])?;
@@ -205,7 +217,9 @@ impl<R: Rows> Merge<'_, R> {
     /// Changes what differs between the row as shown and its cells; the id is not this function's business.
     pub(super) fn show_cells(&mut self, found: &mut Found, state: &RowState) -> Result<Option<Refusal>, R::Error> {
         let id = if let Key::Id(id) = found.key { Some(id) } else { None };
-        let cells = self.cells_of(state, id);
+        let repairs = self.rows.repairs(&found.name)?;
+        let mut cells = self.cells_of(state, id);
+        repairs.iter().for_each(|(c, value)| cells[*c] = Cell::from(value));
         let hashes = self.hashes_of(&cells);
         if found.record.is_hidden {
             let refusal = self.rows.show(&found.key, &cells)?;
@@ -215,6 +229,7 @@ impl<R: Rows> Merge<'_, R> {
             }
             return Ok(refusal);
         }
+        self.rows.reclaim(&found.key)?;
         let differs = |c: &usize| found.record.hashes.get(*c) != Some(&hashes[*c]) && Some(*c) != self.table.id_column;
         let changed: Vec<_> = (0..self.table.columns).filter(differs).map(|c| (c, cells[c].clone())).collect();
         if changed.is_empty() {
@@ -242,6 +257,7 @@ impl<R: Rows> Merge<'_, R> {
         };
         let literal = |c: usize| state.cell(c).is_some_and(|w| is_literal(&Cell::from(w.value)));
         let is_plain = !record.is_hidden
+            && !self.rows.is_provisional()
             && keeps_name
             && state.is_simple()
             && !self.needs_state(key, literal)

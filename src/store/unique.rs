@@ -1,0 +1,227 @@
+//! Rows that claim one value of a unique index: which of them shows it (rule P5), worked out only where SQLite refused a row, or
+//! one that holds a claimed value lets it go.
+//!
+//! A row that raises no constraint error and stands in no book shows its cells: then nothing here runs. A row that does not is
+//! a *contender*: the books hold what it claims and what it shows in its place ([`books`]). A refused row pulls in the rows that
+//! hold what it claims, and all contenders for what these claim or show, until nothing new comes up ([`component`]); the
+//! rule is the core's ([`p2pdb_core::unique`]). What then differs from the table is taken out and put back.
+
+use p2pdb_core::body::Cell;
+use p2pdb_core::merge::{Key, Refusal, Rows};
+use p2pdb_core::name::Name;
+use p2pdb_core::value::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::StoreError;
+use super::authors::Authors;
+use super::rows::{Shared, SqliteRows, values_of};
+use super::tables::Tracked;
+use crate::quote::Quoted;
+
+mod books;
+mod component;
+pub(super) mod index;
+
+pub(super) use books::{all as all_contenders, contenders, is_contender, keep, repairs, rivals, strike};
+pub(super) use component::{Component, Member, Refused};
+use index::Unique;
+
+/// How often the places of one component are worked out anew because SQLite refused a derived value: each time there is one less.
+const ROUNDS_MAX: usize = 256;
+
+/// Decides anew between the rows of these names, and all that hang on them.
+pub(super) fn decide(
+    shared: Shared<'_>,
+    authors: &mut Authors,
+    digest: &mut u128,
+    names: BTreeSet<(i64, Name)>,
+) -> Result<(), StoreError> {
+    let mut by_table: BTreeMap<i64, BTreeSet<Name>> = BTreeMap::new();
+    for (t, name) in names {
+        by_table.entry(t).or_default().insert(name);
+    }
+    for (t, names) in by_table {
+        let Some(table) = shared.tables.get(t).filter(|t| !t.uniques.is_empty()) else { continue };
+        let mut refused = Refused::new();
+        let mut met = BTreeSet::new();
+        for _ in 0..ROUNDS_MAX {
+            let mut rows = SqliteRows::new(shared, table, authors, digest)?;
+            let component = Component::around(&mut rows, names.iter().cloned(), &refused)?;
+            met.extend(component.members.keys().cloned());
+            keep(&mut rows, &component)?;
+            let news = show(&mut rows, component)?;
+            if news.is_empty() {
+                break;
+            }
+            refused.extend(news);
+        }
+        // What it did to its own rows asks for nothing more.
+        shared.flags.contended.borrow_mut().retain(|(of, name)| *of != t || !met.contains(name));
+    }
+    Ok(())
+}
+
+/// Brings the table to what was decided. Gives the derived values that SQLite refused.
+fn show(rows: &mut SqliteRows<'_>, component: Component) -> Result<Refused, StoreError> {
+    let (mut refused, mut freed) = (Refused::new(), Vec::new());
+    let mut back = Vec::new();
+    for (name, member) in component.members {
+        let Some(place) = component.places.get(&name) else { continue };
+        if let Some(number) = place.hidden_by {
+            let why = Refusal::unique(reason(rows.table, number));
+            match &member.shown {
+                Some(_) => freed.extend(rows.merging(|merge| merge.take_out(&member.key, member.state, &why))?),
+                None => rows.set_stuck(&member.key, Some(&why))?,
+            }
+            continue;
+        }
+        if !member.differs(place) {
+            continue;
+        }
+        if member.shown.is_some() {
+            rows.hide(&member.key)?;
+        }
+        back.push((name, member.key, member.state));
+    }
+    // Rows that are there already first: one that was hidden is placed among them.
+    back.sort_by_key(|(_, key, _)| matches!(key, Key::Id(id) if *id < 0));
+    for (name, key, state) in back {
+        rows.merging(|merge| merge.put_back(&key, state))?;
+        let is_hidden = rows.merging(|merge| merge.located(&name))?.is_some_and(|(_, record)| record.is_hidden);
+        if is_hidden && let Some(place) = component.places.get(&name) {
+            refused.extend(place.repairs.iter().map(|(c, value)| (name.clone(), *c, component::bytes_of(value))));
+        }
+    }
+    if rows.table.merge.id_column.is_some() {
+        let t = rows.table.t;
+        rows.shared.flags.freed.borrow_mut().extend(freed.into_iter().map(|id| (t, id)));
+    }
+    Ok(refused)
+}
+
+/// Rows of the table moved to other ids: what refers to them shows another value now, and claims it.
+pub(super) fn follow_moves(rows: &SqliteRows<'_>) -> Result<(), StoreError> {
+    let shared = rows.shared;
+    for (child, column) in shared.tables.referring(rows.table.t) {
+        let is_claimed = child.uniques.iter().any(|unique| unique.has(column));
+        if is_claimed && shared.flags.of(shared.conn, child.t)?.contends {
+            let names = all_contenders(shared.conn, child.t)?;
+            shared.flags.contended.borrow_mut().extend(names.into_iter().map(|name| (child.t, name)));
+        }
+    }
+    Ok(())
+}
+
+/// References to rows that move are about to show other ids. A plain value that is such an id already stands in their way, in a unique
+/// index: its row is taken out, and decided about when all is in place.
+pub(super) fn make_room(rows: &mut SqliteRows<'_>, child: &Tracked, column: usize) -> Result<(), StoreError> {
+    if !child.uniques.iter().any(|unique| unique.has(column)) {
+        return Ok(());
+    }
+    let key = child.key();
+    let columns = key.iter().map(|(c, _)| Quoted(&child.names[*c]).to_string()).collect::<Vec<_>>().join(", ");
+    let (table, name) = (Quoted(&child.name), Quoted(&child.names[column]));
+    let sql = format!(
+        "SELECT {columns} FROM main.{table} WHERE {name} IN (SELECT new FROM temp._p2p_move)
+         AND {name} NOT IN (SELECT old FROM temp._p2p_move)"
+    );
+    let shared = rows.shared;
+    let mut statement = shared.conn.prepare_cached(&sql)?;
+    let found = statement.query_map([], |row| values_of(row, key.len()))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    for visible in found {
+        let mut below = SqliteRows::new(shared, child, rows.authors, rows.digest)?;
+        if let Some(key) = below.key_shown(&visible)? {
+            take_out(&mut below, column, &key)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a row out that is in the way of another in a unique index with that column. Which of them shows what is decided when all
+/// is in place.
+pub(super) fn take_out(rows: &mut SqliteRows<'_>, column: usize, key: &Key) -> Result<(), StoreError> {
+    let Some(state) = rows.merging(|merge| merge.state_of(key))? else { return Ok(()) };
+    let number = rows.table.uniques.iter().position(|unique| unique.has(column));
+    let why = Refusal::unique(reason(rows.table, number.unwrap_or_default()));
+    let freed = rows.merging(|merge| merge.take_out(key, state, &why))?;
+    let t = rows.table.t;
+    rows.shared.flags.freed.borrow_mut().extend(freed.map(|id| (t, id)));
+    Ok(())
+}
+
+/// The row of table `parent` with this key is about to go: of the contenders that refer to it in a column those which are hidden
+/// wait for it from now on, and given back are the visible keys of the others, which may show NULL there.
+pub(super) fn orphans(
+    rows: &mut SqliteRows<'_>,
+    child: &Tracked,
+    column: usize,
+    parent: i64,
+    value: &Value,
+) -> Result<Vec<Vec<Value>>, StoreError> {
+    let shared = rows.shared;
+    if child.uniques.is_empty() || !shared.flags.of(shared.conn, child.t)?.contends {
+        return Ok(Vec::new());
+    }
+    let Some(meant) = rows.name_shown(parent, value, 0)? else { return Ok(Vec::new()) };
+    let mut below = SqliteRows::new(shared, child, rows.authors, rows.digest)?;
+    let mut found = Vec::new();
+    for name in all_contenders(shared.conn, child.t)? {
+        let Some((key, record)) = below.merging(|merge| merge.located(&name))? else { continue };
+        let cell = record.state.as_ref().and_then(|state| state.cell(column)).map(|w| w.value);
+        if !matches!(cell, Some(Value::Ref(name)) if **name == meant) {
+            continue;
+        }
+        if record.is_hidden {
+            below.uncontend(&name)?;
+            below.set_stuck(&key, Some(&Refusal::no_parent()))?;
+        } else {
+            found.extend(below.key_params(&key)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The columns in which a visible row refers to one that is not there, and shows NULL: its key, and each of them.
+pub(super) fn lost_references(rows: &mut SqliteRows<'_>, name: &Name) -> Result<Vec<(Key, usize)>, StoreError> {
+    let located = rows.merging(|merge| merge.located(name))?;
+    let Some((key, record)) = located.filter(|(_, record)| !record.is_hidden) else { return Ok(Vec::new()) };
+    let Some(state) = record.state else { return Ok(Vec::new()) };
+    let mut lost = Vec::new();
+    for (column, _) in books::repairs(rows.shared.conn, rows.table.t, name)? {
+        let Some(cell) = state.cell(column).map(|w| Cell::from(w.value)) else { continue };
+        if matches!(cell, Cell::Ref(_)) && rows.resolve([(column, &cell)].into_iter())?.is_err() {
+            lost.push((key.clone(), column));
+        }
+    }
+    Ok(lost)
+}
+
+/// Why a row is not shown.
+fn reason(table: &Tracked, number: usize) -> String {
+    let columns = table.uniques.get(number).map(|unique| unique.index.columns.iter().map(|c| table.names[*c].as_str()));
+    let columns = columns.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    format!("an earlier row holds the same in UNIQUE({columns}), and nothing else can stand in its place")
+}
+
+impl SqliteRows<'_> {
+    /// A visible row is about to change what it shows, or has just done so: those that claim it are to be looked at.
+    pub(super) fn note_shown(&mut self, key: &[Value], columns: Option<&[usize]>) -> Result<(), StoreError> {
+        if self.table.uniques.is_empty() || !self.flags().contends {
+            return Ok(());
+        }
+        let table = self.table;
+        let is_meant = |unique: &Unique| columns.is_none_or(|columns| columns.iter().any(|c| unique.has(*c)));
+        if !table.uniques.iter().any(is_meant) {
+            return Ok(());
+        }
+        let Some(values) = self.visible_by(key)? else { return Ok(()) };
+        for (number, _) in table.uniques.iter().enumerate().filter(|(_, unique)| is_meant(unique)) {
+            if let Some(tuple) = component::tuple(self, number, &values)? {
+                let names = contenders(self, number, &tuple)?;
+                let t = table.t;
+                self.shared.flags.contended.borrow_mut().extend(names.into_iter().map(|name| (t, name)));
+            }
+        }
+        Ok(())
+    }
+}

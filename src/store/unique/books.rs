@@ -1,0 +1,114 @@
+//! The books of contenders: what they claim and do not show, and what they show instead.
+
+use p2pdb_core::codec::Reader;
+use p2pdb_core::merge::{Refusal, Rows};
+use p2pdb_core::name::Name;
+use p2pdb_core::unique::Tuple;
+use p2pdb_core::value::Value;
+use rusqlite::{Connection, Params, params};
+
+use super::component::{Component, tuple};
+use crate::store::StoreError;
+use crate::store::rows::SqliteRows;
+
+/// The rows that claim a tuple of an index and show another.
+pub(in crate::store) fn contenders(
+    rows: &SqliteRows<'_>,
+    number: usize,
+    tuple: &Tuple,
+) -> Result<Vec<Name>, StoreError> {
+    if !rows.flags().contends {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT name FROM _p2p_contend WHERE t = ?1 AND idx = ?2 AND tuple = ?3";
+    names(rows.shared.conn, sql, params![rows.table.t, number as i64, tuple])
+}
+
+/// All contenders of a table.
+pub(in crate::store) fn all(conn: &Connection, t: i64) -> Result<Vec<Name>, StoreError> {
+    names(conn, "SELECT DISTINCT name FROM _p2p_contend WHERE t = ?1", params![t])
+}
+
+fn names(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<Name>, StoreError> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut found = statement.query(params)?;
+    let mut names = Vec::new();
+    while let Some(row) = found.next()? {
+        names.push(Name::read(&mut Reader::new(row.get_ref(0)?.as_blob()?))?);
+    }
+    Ok(names)
+}
+
+/// The contenders that claim something that this one claims: where they are later, what it does is in their way, shown or not.
+pub(in crate::store) fn rivals(conn: &Connection, t: i64, name: &Name) -> Result<Vec<Name>, StoreError> {
+    let sql = "SELECT DISTINCT b.name FROM _p2p_contend a CROSS JOIN _p2p_contend b
+               WHERE a.t = ?1 AND a.name = ?2 AND b.t = ?1 AND b.idx = a.idx AND b.tuple = a.tuple AND b.name <> ?2";
+    names(conn, sql, params![t, bytes(name)])
+}
+
+/// Does a row claim what it does not show?
+pub(in crate::store) fn is_contender(conn: &Connection, t: i64, name: &Name) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS(SELECT 1 FROM _p2p_contend WHERE t = ?1 AND name = ?2)";
+    Ok(conn.prepare_cached(sql)?.query_row(params![t, bytes(name)], |row| row.get(0))?)
+}
+
+/// The values that a row shows in place of those merged, by column.
+pub(in crate::store) fn repairs(conn: &Connection, t: i64, name: &Name) -> Result<Vec<(usize, Value)>, StoreError> {
+    let mut statement = conn.prepare_cached("SELECT col, value FROM _p2p_repair WHERE t = ?1 AND name = ?2")?;
+    let mut found = statement.query(params![t, bytes(name)])?;
+    let mut repairs = Vec::new();
+    while let Some(row) = found.next()? {
+        let value = Value::read(&mut Reader::new(row.get_ref(1)?.as_blob()?))?;
+        repairs.push((row.get::<_, i64>(0)? as usize, value));
+    }
+    Ok(repairs)
+}
+
+/// Takes a row out of the books.
+pub(in crate::store) fn strike(conn: &Connection, t: i64, name: &Name) -> Result<(), StoreError> {
+    let params = params![t, bytes(name)];
+    conn.prepare_cached("DELETE FROM _p2p_contend WHERE t = ?1 AND name = ?2")?.execute(params)?;
+    conn.prepare_cached("DELETE FROM _p2p_repair WHERE t = ?1 AND name = ?2")?.execute(params)?;
+    Ok(())
+}
+
+/// Writes down what was decided.
+pub(in crate::store) fn keep(rows: &mut SqliteRows<'_>, component: &Component) -> Result<(), StoreError> {
+    let (conn, t) = (rows.shared.conn, rows.table.t);
+    for name in &component.gone {
+        strike(conn, t, name)?;
+        let located = rows.merging(|merge| merge.located(name))?;
+        if let Some((key, _)) = located.filter(|(_, record)| record.is_hidden) {
+            rows.set_stuck(&key, Some(&Refusal::no_parent()))?;
+        }
+    }
+    for (name, member) in &component.members {
+        strike(conn, t, name)?;
+        let Some(place) = component.places.get(name) else { continue };
+        if place.repairs.is_empty() && place.hidden_by.is_none() {
+            continue;
+        }
+        rows.shared.flags.raise(t, |flags| flags.contends = true);
+        for (column, value) in &place.repairs {
+            let sql = "INSERT INTO _p2p_repair(t, name, col, value) VALUES(?1, ?2, ?3, ?4)";
+            let mut shown = Vec::new();
+            value.write(&mut shown);
+            conn.prepare_cached(sql)?.execute(params![t, bytes(name), *column as i64, shown])?;
+        }
+        let mut claimed = place.missed.clone();
+        for number in 0..rows.table.uniques.len() {
+            claimed.extend(tuple(rows, number, &member.row.values)?.map(|tuple| (number, tuple)));
+        }
+        for (number, tuple) in claimed {
+            let sql = "INSERT OR IGNORE INTO _p2p_contend(t, idx, tuple, name) VALUES(?1, ?2, ?3, ?4)";
+            conn.prepare_cached(sql)?.execute(params![t, number as i64, tuple, bytes(name)])?;
+        }
+    }
+    Ok(())
+}
+
+fn bytes(name: &Name) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    name.write(&mut bytes);
+    bytes
+}

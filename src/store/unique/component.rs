@@ -1,0 +1,209 @@
+//! Rows whose values in unique indexes hang on one another.
+
+use p2pdb_core::body::Cell;
+use p2pdb_core::merge::{Key, Rows};
+use p2pdb_core::name::Name;
+use p2pdb_core::row::RowState;
+use p2pdb_core::unique::{Columns, Index, Place, Row, Table, Tuple, assign};
+use p2pdb_core::value::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::books;
+use crate::store::StoreError;
+use crate::store::rows::SqliteRows;
+
+/// Derived values that a row can't show for another reason: a CHECK. By row and column, the value's canonical bytes.
+pub(in crate::store) type Refused = BTreeSet<(Name, usize, Vec<u8>)>;
+
+pub(super) fn bytes_of(value: &Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    value.write(&mut bytes);
+    bytes
+}
+
+/// One of them.
+pub(in crate::store) struct Member {
+    pub(in crate::store) key: Key,
+    pub(in crate::store) state: RowState,
+    /// As the rule sees it.
+    pub(in crate::store) row: Row,
+    /// What the table shows; none while it is hidden.
+    pub(in crate::store) shown: Option<Vec<Value>>,
+}
+
+impl Member {
+    /// The values that it is to show.
+    pub(in crate::store) fn target(&self, place: &Place) -> Vec<Value> {
+        let mut values = self.row.values.clone();
+        place.repairs.iter().for_each(|(c, value)| values[*c] = value.clone());
+        values
+    }
+
+    /// Does the table show something else?
+    pub(in crate::store) fn differs(&self, place: &Place) -> bool {
+        self.shown.as_ref() != Some(&self.target(place))
+    }
+}
+
+/// All of them, and what the rule says.
+pub(in crate::store) struct Component {
+    pub(in crate::store) members: BTreeMap<Name, Member>,
+    pub(in crate::store) places: BTreeMap<Name, Place>,
+    /// Rows that were asked for and take no part: they are gone, or wait for what they refer to.
+    pub(in crate::store) gone: BTreeSet<Name>,
+}
+
+impl Component {
+    pub(in crate::store) fn around(
+        rows: &mut SqliteRows<'_>,
+        names: impl IntoIterator<Item = Name>,
+        refused: &Refused,
+    ) -> Result<Self, StoreError> {
+        let mut found = Self { members: BTreeMap::new(), places: BTreeMap::new(), gone: BTreeSet::new() };
+        let mut todo: Vec<Name> = names.into_iter().collect();
+        loop {
+            while let Some(name) = todo.pop() {
+                if found.members.contains_key(&name) || found.gone.contains(&name) {
+                    continue;
+                }
+                todo.extend(books::rivals(rows.shared.conn, rows.table.t, &name)?);
+                match read(rows, &name)? {
+                    Some(member) => {
+                        neighbours(rows, &member, &mut todo)?;
+                        found.members.insert(name, member);
+                    }
+                    None => {
+                        found.gone.insert(name);
+                    }
+                }
+            }
+            let more = found.place(rows, refused)?;
+            if more.is_empty() {
+                return Ok(found);
+            }
+            todo = more;
+        }
+    }
+
+    /// Applies the rule. Gives rows that stand in the way of a derived value and are not among them yet.
+    fn place(&mut self, rows: &mut SqliteRows<'_>, refused: &Refused) -> Result<Vec<Name>, StoreError> {
+        let table = rows.table;
+        let all: Vec<Row> = self.members.values().map(|m| m.row.clone()).collect();
+        let indexes: Vec<Index> = table.uniques.iter().map(|unique| unique.index.clone()).collect();
+        let columns = Columns { table: table.merge.id, ids: &table.columns };
+        let mut asked = Asked { rows, component: self, refused, more: Vec::new() };
+        let places = assign(columns, &indexes, &all, &mut asked)?;
+        let more = asked.more;
+        self.places = self.members.keys().cloned().zip(places).collect();
+        Ok(more)
+    }
+
+    fn knows(&self, name: &Name) -> bool {
+        self.members.contains_key(name) || self.gone.contains(name)
+    }
+}
+
+/// The table, as the rule asks it.
+struct Asked<'a, 'r> {
+    rows: &'a mut SqliteRows<'r>,
+    component: &'a Component,
+    refused: &'a Refused,
+    more: Vec<Name>,
+}
+
+impl Table for Asked<'_, '_> {
+    type Error = StoreError;
+
+    fn tuple(&mut self, index: usize, values: &[Value]) -> Result<Option<Tuple>, StoreError> {
+        tuple(self.rows, index, values)
+    }
+
+    fn is_taken(&mut self, index: usize, tuple: &Tuple, values: &[Value]) -> Result<bool, StoreError> {
+        let holder = holder(self.rows, index, values)?;
+        let is_held = match &holder {
+            Holder::Nobody => false,
+            Holder::Row(name) => !self.component.members.contains_key(name),
+            Holder::Stranger => true,
+        };
+        let others = books::contenders(self.rows, index, tuple)?;
+        let holder = if let Holder::Row(name) = holder { Some(name) } else { None };
+        let others = others.into_iter().chain(holder);
+        self.more.extend(others.filter(|name| !self.component.knows(name)));
+        Ok(is_held)
+    }
+
+    fn is_refused(&self, name: &Name, column: usize, value: &Value) -> bool {
+        !self.refused.is_empty() && self.refused.contains(&(name.clone(), column, bytes_of(value)))
+    }
+}
+
+/// What a row with these visible values claims in an index.
+pub(in crate::store) fn tuple(
+    rows: &SqliteRows<'_>,
+    index: usize,
+    values: &[Value],
+) -> Result<Option<Tuple>, StoreError> {
+    let unique = &rows.table.uniques[index];
+    Ok(unique.terms(rows, values)?.and_then(|terms| unique.tuple(&terms)))
+}
+
+/// The row of a name as it takes part, if it does.
+fn read(rows: &mut SqliteRows<'_>, name: &Name) -> Result<Option<Member>, StoreError> {
+    let Some((key, record)) = rows.merging(|merge| merge.located(name))? else { return Ok(None) };
+    let shown = if record.is_hidden { None } else { rows.visible(&key)? };
+    let Some(state) = rows.merging(|merge| merge.state_of(&key))? else { return Ok(None) };
+    // Unique indexes are about what a reference shows. Where that is nothing the row waits, and takes no part.
+    let Some(mut values) = as_shown(rows, &state)? else { return Ok(None) };
+    if let (Key::Id(id), Some(column), Some(_)) = (&key, rows.table.merge.id_column, &shown) {
+        values[column] = Value::Integer(*id);
+    }
+    let claims = (0..values.len()).map(|c| state.cell(c).map_or(record.born, |w| w.claim)).collect();
+    Ok(Some(Member { key, state, row: Row { name: name.clone(), values, claims }, shown }))
+}
+
+/// The merged values as the table would show them; none while a row that they refer to is not there.
+fn as_shown(rows: &mut SqliteRows<'_>, state: &RowState) -> Result<Option<Vec<Value>>, StoreError> {
+    let columns = 0..rows.table.merge.columns;
+    let cells: Vec<_> = columns.map(|c| state.cell(c).map_or(Cell::Null, |w| Cell::from(w.value))).collect();
+    let shown = rows.resolve(cells.iter().enumerate())?;
+    Ok(shown.ok().map(|cells| cells.iter().map(|cell| cell.to_value().unwrap_or(Value::Null)).collect()))
+}
+
+/// The rows that hold or claim what a row claims, or claim what it shows.
+fn neighbours(rows: &mut SqliteRows<'_>, member: &Member, todo: &mut Vec<Name>) -> Result<(), StoreError> {
+    let table = rows.table;
+    for number in 0..table.uniques.len() {
+        let claimed = tuple(rows, number, &member.row.values)?;
+        if let Some(tuple) = &claimed {
+            todo.extend(books::contenders(rows, number, tuple)?);
+            if let Holder::Row(name) = holder(rows, number, &member.row.values)? {
+                todo.push(name);
+            }
+        }
+        let Some(values) = &member.shown else { continue };
+        if let Some(shown) = tuple(rows, number, values)?.filter(|tuple| claimed.as_ref() != Some(tuple)) {
+            todo.extend(books::contenders(rows, number, &shown)?);
+        }
+    }
+    Ok(())
+}
+
+/// Who shows a tuple of an index.
+enum Holder {
+    Nobody,
+    Row(Name),
+    /// A row that is not in the log yet.
+    Stranger,
+}
+
+fn holder(rows: &mut SqliteRows<'_>, number: usize, values: &[Value]) -> Result<Holder, StoreError> {
+    let table = rows.table;
+    let unique = &table.uniques[number];
+    let Some(terms) = unique.terms(rows, values)? else { return Ok(Holder::Nobody) };
+    let Some(visible) = unique.holder(rows, &terms)? else { return Ok(Holder::Nobody) };
+    let Some(key) = rows.key_shown(&visible)? else { return Ok(Holder::Stranger) };
+    Ok(match rows.record(&key)? {
+        Some(record) => Holder::Row(rows.merging(|merge| Ok(merge.name_of(&key, &record)))?),
+        None => Holder::Stranger,
+    })
+}
