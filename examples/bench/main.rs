@@ -7,6 +7,7 @@
 
 mod capture;
 mod clock;
+mod constraints;
 mod merge;
 mod seal;
 mod space;
@@ -22,8 +23,13 @@ const REPEATS: usize = 5;
 
 type Measure = fn(i64) -> Result<Vec<Line>, Failure>;
 
-const ALL: [(&str, Measure); 4] =
-    [("capture", capture::measure), ("seal", seal::measure), ("merge", merge::measure), ("space", space::measure)];
+const ALL: [(&str, Measure); 5] = [
+    ("capture", capture::measure),
+    ("seal", seal::measure),
+    ("merge", merge::measure),
+    ("constraints", constraints::measure),
+    ("space", space::measure),
+];
 
 fn main() -> Result<(), Failure> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

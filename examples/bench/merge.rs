@@ -40,7 +40,7 @@ pub(crate) fn measure(rows: i64) -> Result<Vec<Line>, Failure> {
     Ok(lines)
 }
 
-fn pairs(workload: Workload, rows: i64) -> Result<[(u64, u64); 2], Failure> {
+pub(crate) fn pairs(workload: Workload, rows: i64) -> Result<[(u64, u64); 2], Failure> {
     let source = Database::replica(Some(workload))?;
     let mut store = source.store(1)?;
     workload.fill(&source.conn, rows)?;

@@ -26,7 +26,7 @@ pub(crate) fn measure(rows: i64) -> Result<Vec<Line>, Failure> {
     [WIDE, NAMED].into_iter().map(|workload| line(workload, rows)).collect()
 }
 
-fn line(workload: Workload, rows: i64) -> Result<Line, Failure> {
+pub(crate) fn line(workload: Workload, rows: i64) -> Result<Line, Failure> {
     let plain = || {
         let database = Database::plain(Some(workload))?;
         Ok([spent(|| workload.fill(&database.conn, rows))?])

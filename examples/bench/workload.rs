@@ -39,6 +39,20 @@ pub(crate) const NAMED: Workload = Workload {
     row: named,
 };
 
+/// The same as the first, with two unique indexes and two foreign keys.
+pub(crate) const CONSTRAINED: Workload = Workload {
+    name: "2 UNIQUE, 2 foreign keys, integer key",
+    create: "PRAGMA foreign_keys=ON; CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
+        INSERT INTO p SELECT i, 'parent ' || i FROM n;
+        CREATE TABLE t(k INTEGER PRIMARY KEY, a INTEGER UNIQUE, b TEXT, c TEXT UNIQUE, d TEXT,
+        e INTEGER REFERENCES p(id), f INTEGER REFERENCES p(id), g TEXT)",
+    insert: WIDE.insert,
+    update: WIDE.update,
+    delete: WIDE.delete,
+    row: constrained,
+};
+
 const WORDS: [&str; 16] = [
     "amber", "bread", "cedar", "delta", "ember", "flour", "grain", "honey", "ivory", "jelly", "karma", "lemon",
     "maple", "north", "olive", "pearl",
@@ -73,6 +87,15 @@ fn wide(i: i64) -> Vec<Value> {
         ((r >> 50) as i64 & 0xff).into(),
         ["open", "closed", "waiting"][(r % 3) as usize].to_owned().into(),
     ]
+}
+
+fn constrained(i: i64) -> Vec<Value> {
+    let r = mixed(i);
+    let mut row = wide(i);
+    row[1] = (i * 7).into();
+    row[3] = format!("code {i}").into();
+    (row[5], row[6]) = ((1 + (r % 100) as i64).into(), (1 + (r >> 32) as i64 % 100).into());
+    row
 }
 
 fn named(i: i64) -> Vec<Value> {
@@ -166,7 +189,7 @@ impl Database {
         let database = Self::plain(workload)?;
         create_private_tables(&database.conn)?;
         if workload.is_some() {
-            define::track(&database.conn, "t", "")?;
+            define::track_all(&database.conn)?;
         }
         Ok(database)
     }
