@@ -84,6 +84,9 @@ pub struct PrimaryKey {
     pub is_rowid: bool,
     /// AUTOINCREMENT.
     pub is_autoincrement: bool,
+    /// Does the rowid name its row as another key would? Then two replicas that insert one id mean one row. SQL does not say it: the
+    /// option of `p2p_track` does.
+    pub is_natural: bool,
     /// ON CONFLICT.
     pub on_conflict: OnConflict,
 }
@@ -216,9 +219,18 @@ impl Definition {
 
     /// Is the key an integer that may be renumbered: the rowid under another name, and not itself a foreign key?
     pub fn is_alias(&self) -> bool {
-        let Some(key) = self.key.as_ref().filter(|k| k.is_rowid) else { return false };
+        let Some(key) = self.key.as_ref().filter(|k| k.is_rowid && !k.is_natural) else { return false };
         let Some(Term { part: Part::Column(id), .. }) = key.terms.first() else { return false };
         !self.foreign_keys.iter().any(|f| f.columns.contains(id))
+    }
+
+    /// The same with the kind of integer key that `other` has, where both have one.
+    pub(crate) fn keyed_like(mut self, other: &Self) -> Self {
+        let theirs = other.key.as_ref().filter(|k| k.is_rowid);
+        if let (Some(key), Some(theirs)) = (self.key.as_mut().filter(|k| k.is_rowid), theirs) {
+            key.is_natural = theirs.is_natural;
+        }
+        self
     }
 
     /// Can a row be without a name: no declared key, or NULL in one of its columns?

@@ -44,7 +44,7 @@ fn what_can_not_be_tracked_is_refused_with_the_reason() {
         assert_eq!(refusal(&conn, table), why);
     }
     let options = define::track(&conn, "real_one", "{\"colour\": 1}").unwrap_err().to_string();
-    assert_eq!(options, "p2p_track: unknown option \"colour\"; this version knows none");
+    assert_eq!(options, "p2p_track: unknown option \"colour\"; there is \"key\"");
     assert!(
         define::track(&conn, "real_one", "[")
             .unwrap_err()

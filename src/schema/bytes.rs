@@ -22,7 +22,9 @@ impl Definition {
         list_of(&self.columns, out, write_column);
         option(self.key.as_ref(), out, |key, out| {
             list_of(&key.terms, out, write_term);
-            out.raw(&[u8::from(key.is_rowid) | u8::from(key.is_autoincrement) << 1, conflict_byte(key.on_conflict)]);
+            let flags = [key.is_rowid, key.is_autoincrement, key.is_natural];
+            let flags = flags.iter().enumerate().fold(0, |all, (bit, is)| all | u8::from(*is) << bit);
+            out.raw(&[flags, conflict_byte(key.on_conflict)]);
         });
         list_of(&self.uniques, out, write_index);
         list_of(&self.indexes, out, write_index);
@@ -101,7 +103,7 @@ impl Definition {
         let is_integer = key.terms.len() == 1
             && !self.without_rowid
             && id.is_some_and(|c| c.declared.eq_ignore_ascii_case("integer"));
-        if (key.is_rowid && !is_integer) || (key.is_autoincrement && !key.is_rowid) {
+        if (key.is_rowid && !is_integer) || ((key.is_autoincrement || key.is_natural) && !key.is_rowid) {
             return Err(Malformed::Rule("only a sole INTEGER column is the rowid"));
         }
         let generated = |t: &Term| matches!(t.part, Part::Column(c) if self.columns[c].generated.is_none());
@@ -204,8 +206,10 @@ fn read_column(r: &mut Reader<'_>, columns: usize) -> Result<Column, Malformed> 
 
 fn read_key(r: &mut Reader<'_>, columns: usize) -> Result<PrimaryKey, Malformed> {
     let terms = items(r, "columns of a key", |r| read_term(r, columns))?;
-    let flags = flags(r, 2)?;
-    Ok(PrimaryKey { terms, is_rowid: flags & 1 != 0, is_autoincrement: flags & 2 != 0, on_conflict: read_conflict(r)? })
+    let flags = flags(r, 3)?;
+    let has = |bit: u8| flags & bit != 0;
+    let (is_rowid, is_autoincrement, is_natural) = (has(1), has(2), has(4));
+    Ok(PrimaryKey { terms, is_rowid, is_autoincrement, is_natural, on_conflict: read_conflict(r)? })
 }
 
 fn write_term(term: &Term, out: &mut Vec<u8>) {

@@ -101,8 +101,13 @@ impl Definition {
         self.without_rowid =
             conn.prepare(&format!("SELECT _rowid_ FROM main.{}", crate::quote::Quoted(&self.name))).is_err();
         if !terms.is_empty() {
-            self.key =
-                Some(PrimaryKey { terms, is_rowid: false, is_autoincrement: false, on_conflict: OnConflict::Abort });
+            self.key = Some(PrimaryKey {
+                terms,
+                is_rowid: false,
+                is_autoincrement: false,
+                is_natural: false,
+                on_conflict: OnConflict::Abort,
+            });
         }
         Ok(())
     }

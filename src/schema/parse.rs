@@ -98,8 +98,13 @@ fn read_column_constraints(definition: &mut Definition, at: usize, parsed: &Colu
             ColumnConstraint::PrimaryKey { order, conflict_clause, auto_increment } => {
                 let terms = vec![column_term(definition, at, matches!(order, Some(SortOrder::Desc)))];
                 let on_conflict = conflict(*conflict_clause);
-                definition.key =
-                    Some(PrimaryKey { terms, is_rowid: false, is_autoincrement: *auto_increment, on_conflict });
+                definition.key = Some(PrimaryKey {
+                    terms,
+                    is_rowid: false,
+                    is_autoincrement: *auto_increment,
+                    is_natural: false,
+                    on_conflict,
+                });
             }
             ColumnConstraint::NotNull { nullable: false, conflict_clause } => {
                 definition.columns[at].not_null = Some(conflict(*conflict_clause));
@@ -150,8 +155,13 @@ fn read_table_constraint(definition: &mut Definition, named: &NamedTableConstrai
                 }
             }
             let on_conflict = conflict(*conflict_clause);
-            definition.key =
-                Some(PrimaryKey { terms, is_rowid: false, is_autoincrement: *auto_increment, on_conflict });
+            definition.key = Some(PrimaryKey {
+                terms,
+                is_rowid: false,
+                is_autoincrement: *auto_increment,
+                is_natural: false,
+                on_conflict,
+            });
         }
         TableConstraint::Unique { columns, conflict_clause } => {
             let terms = columns.iter().map(|c| term(c, definition)).collect();

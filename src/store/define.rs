@@ -85,9 +85,10 @@ struct Listed {
     note: String,
 }
 
-/// The id of a table: a hash of its name, ASCII-folded, and how many tables had the name before.
-pub fn table_id(name: &str, generation: u32) -> TableId {
-    let mut h = blake3::Hasher::new_derive_key("p2pdb 1 table");
+/// The id of a table: a hash of its name, ASCII-folded, and how many tables had the name before. One whose integer key names its
+/// rows is another table than one whose key does not.
+pub fn table_id(name: &str, generation: u32, is_natural: bool) -> TableId {
+    let mut h = blake3::Hasher::new_derive_key(if is_natural { "p2pdb 1 natural table" } else { "p2pdb 1 table" });
     h.update(name.to_ascii_lowercase().as_bytes()).update(&generation.to_le_bytes());
     let mut id = TableId::default();
     id.0.copy_from_slice(&h.finalize().as_bytes()[..TableId::BYTES]);
@@ -95,28 +96,92 @@ pub fn table_id(name: &str, generation: u32) -> TableId {
 }
 
 /// Begins to track a table of the main database: arms its triggers and marks the rows that it has. The private tables are there.
-/// Options are a JSON object, or empty; none is known yet.
+/// Options are a JSON object, or empty: `{"key":"natural"}` has an integer key name its rows.
 ///
 /// # Errors
 /// [`StoreError::Table`] says why it can't be tracked and what to do; nothing is changed then.
 pub fn track(conn: &Connection, table: &str, options: &str) -> Result<Tracking, StoreError> {
-    check_options(options)?;
-    let definition = kinds::read_trackable(conn, table).map_err(|e| e.in_call("p2p_track"))?;
+    let options = Options::read(options)?;
+    let mut definition = kinds::read_trackable(conn, table).map_err(|e| e.in_call("p2p_track"))?;
+    let known = if has_private_tables(conn)? { listed(conn, &definition.name)?.pop() } else { None };
+    let known = known.filter(|b| b.state != State::Untracked);
+    match (&options.key, known.and_then(|b| Definition::read(&b.definition).ok())) {
+        (None, Some(known)) => definition = definition.keyed_like(&known),
+        (None, None) => {}
+        (Some(wanted), known) => definition = wanted.of(definition, known.as_ref())?,
+    }
     atomically(conn, || track_in(conn, &definition))
 }
 
-fn check_options(options: &str) -> Result<(), StoreError> {
-    if options.trim().is_empty() {
-        return Ok(());
-    }
-    let parsed: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_str(options);
-    match parsed.map(|o| o.keys().next().cloned()) {
-        Ok(None) => Ok(()),
-        Ok(Some(key)) => {
-            Err(StoreError::Table(format!("p2p_track: unknown option \"{key}\"; this version knows none")))
+/// What a table's integer key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    /// A claim: two replicas that insert one id made two rows.
+    Claim,
+    /// A name: they made one.
+    Natural,
+}
+
+/// Options of `p2p_track`.
+#[derive(Debug, Default)]
+struct Options {
+    key: Option<Key>,
+}
+
+impl Options {
+    fn read(text: &str) -> Result<Self, StoreError> {
+        let mut options = Self::default();
+        if text.trim().is_empty() {
+            return Ok(options);
         }
-        Err(e) => Err(StoreError::Table(format!("p2p_track: options must be a JSON object such as '{{}}': {e}"))),
+        let refuse = |why: String| Err(StoreError::Table(format!("p2p_track: {why}")));
+        let parsed: serde_json::Map<String, serde_json::Value> = match serde_json::from_str(text) {
+            Ok(parsed) => parsed,
+            Err(e) => return refuse(format!("options must be a JSON object such as '{{\"key\":\"natural\"}}': {e}")),
+        };
+        for (name, value) in &parsed {
+            options.key = Some(match (name.as_str(), value.as_str()) {
+                ("key", Some("natural")) => Key::Natural,
+                ("key", Some("claim")) => Key::Claim,
+                ("key", _) => return refuse(format!("the option \"key\" is \"claim\" or \"natural\", not {value}")),
+                _ => return refuse(format!("unknown option \"{name}\"; there is \"key\"")),
+            });
+        }
+        Ok(options)
     }
+}
+
+impl Key {
+    /// The definition with this kind of key.
+    fn of(self, mut definition: Definition, known: Option<&Definition>) -> Result<Definition, StoreError> {
+        let name = definition.name.clone();
+        let refuse = |why: &str| Err(StoreError::Table(format!("p2p_track: table \"{name}\" {why}")));
+        let Some(key) = definition.key.as_mut().filter(|k| k.is_rowid) else {
+            return refuse(
+                "has no INTEGER PRIMARY KEY: the option \"key\" is about none other, a key of another kind always names its row",
+            );
+        };
+        key.is_natural = self == Self::Natural;
+        let is_natural = key.is_natural;
+        let before = known.and_then(|d| d.key.as_ref()).map(|k| k.is_natural);
+        if before.is_some_and(|before| before != is_natural) {
+            return refuse(
+                "is tracked with the other kind of key; p2p_untrack() it first: it is another table then, and what was exchanged before stays with the old one",
+            );
+        }
+        Ok(definition)
+    }
+}
+
+/// The definition of a listed table as it stands here; its key is of the kind that was announced.
+fn read_listed(conn: &Connection, t: i64, name: &str) -> Result<Definition, ReadError> {
+    let local = Definition::read_local(conn, name)?;
+    let sql = "SELECT definition FROM _p2p_table WHERE t = ?1";
+    let announced: Option<Vec<u8>> = conn.prepare_cached(sql)?.query_row([t], |row| row.get(0)).optional()?;
+    Ok(match announced.and_then(|bytes| Definition::read(&bytes).ok()) {
+        Some(announced) => local.keyed_like(&announced),
+        None => local,
+    })
 }
 
 fn track_in(conn: &Connection, definition: &Definition) -> Result<Tracking, StoreError> {
@@ -143,7 +208,7 @@ fn track_in(conn: &Connection, definition: &Definition) -> Result<Tracking, Stor
             state = back;
             b.t
         }
-        Some(_) | None => list(conn, table_id(&name, generation(conn, &name)?), definition, &bytes, state, &note)?,
+        Some(_) | None => list(conn, free_id(conn, definition)?, definition, &bytes, state, &note)?,
     };
     records::create(conn, t, definition.is_alias())?;
     capture::arm(conn, t, definition)?;
@@ -254,16 +319,18 @@ fn listed(conn: &Connection, name: &str) -> Result<Vec<Listed>, StoreError> {
     Ok(all?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The first generation of this name whose id is free.
-fn generation(conn: &Connection, name: &str) -> Result<u32, StoreError> {
+/// The id of the first generation of this name that is free.
+fn free_id(conn: &Connection, definition: &Definition) -> Result<TableId, StoreError> {
+    let is_natural = definition.key.as_ref().is_some_and(|k| k.is_natural);
     let mut statement = conn.prepare_cached("SELECT EXISTS(SELECT 1 FROM _p2p_table WHERE id = ?1)")?;
-    for generation in 0.. {
-        let is_taken: bool = statement.query_row([table_id(name, generation).0], |row| row.get(0))?;
-        if !is_taken {
-            return Ok(generation);
+    let mut generation = 0;
+    loop {
+        let id = table_id(&definition.name, generation, is_natural);
+        if !statement.query_row([id.0], |row| row.get::<_, bool>(0))? {
+            return Ok(id);
         }
+        generation += 1;
     }
-    Ok(0)
 }
 
 /// The ids of a definition's columns, in order.

@@ -36,6 +36,13 @@ const SCRIPTS: &[&str] = &[
      a SELECT p2p_track('t', '{\"x\":1}')",
     "a CREATE TABLE t(id INTEGER PRIMARY KEY)
      a SELECT p2p_track('t', 'x')",
+    "a CREATE TABLE t(id INTEGER PRIMARY KEY)
+     a SELECT p2p_track('t', '{\"key\":\"uuid\"}')",
+    "a CREATE TABLE t(id TEXT PRIMARY KEY)
+     a SELECT p2p_track('t', '{\"key\":\"natural\"}')",
+    "a CREATE TABLE t(id INTEGER PRIMARY KEY)
+     a SELECT p2p_track('t')
+     a SELECT p2p_track('t', '{\"key\":\"natural\"}')",
     "a SELECT p2p_track(1)",
     "a SELECT p2p_track('t', 1)",
     // p2p_untrack

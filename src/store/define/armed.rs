@@ -8,7 +8,7 @@ use p2pdb_core::value::Value;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::{Definition, ReadError, State, StoreError, atomically, records, standing};
+use super::{Definition, ReadError, State, StoreError, atomically, read_listed, records, standing};
 use crate::capture;
 use crate::quote::Quoted;
 use crate::schema;
@@ -28,7 +28,7 @@ pub fn check_armed(conn: &Connection) -> Result<Vec<(i64, String)>, StoreError> 
     let mut armed = Vec::new();
     for (t, name, names) in tracked {
         let name = follow_rename(conn, t, name)?;
-        let definition = match Definition::read_local(conn, &name) {
+        let definition = match read_listed(conn, t, &name) {
             Ok(definition) => definition,
             Err(ReadError::Missing | ReadError::NotATable(_)) => continue,
             Err(ReadError::Sqlite(e)) => return Err(e.into()),
@@ -130,7 +130,7 @@ pub(in crate::store) fn reconcile_all(conn: &Connection) -> Result<(), StoreErro
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<Vec<(i64, String)>>>()?;
     for (t, name) in names {
-        match Definition::read_local(conn, &name) {
+        match read_listed(conn, t, &name) {
             Ok(definition) => reconcile(conn, t, &definition).map(drop)?,
             Err(ReadError::Missing | ReadError::NotATable(_)) => {}
             Err(ReadError::Sqlite(e)) => return Err(e.into()),

@@ -139,7 +139,7 @@ fn attempt(
         return park(format!("it can't be built here: {}", unlisted.join("; ")));
     }
     let local = match Definition::read_local(conn, &announced.name) {
-        Ok(local) => take(conn, &announced, local)?,
+        Ok(local) => take(conn, &announced, local.keyed_like(&announced))?,
         Err(ReadError::Missing) => create(conn, &announced)?,
         Err(ReadError::NotATable(what)) => {
             return park(format!("here \"{}\" is a {what}; rename or drop it", announced.name));
@@ -158,8 +158,16 @@ fn take(conn: &Connection, announced: &Definition, local: Definition) -> Result<
         ));
     }
     let others = listed(conn, &announced.name)?;
-    if others.iter().any(|o| matches!(o.state, State::New | State::Tracked | State::Captured)) {
-        return park("another table of this name is tracked here");
+    let tracked = others.iter().find(|o| matches!(o.state, State::New | State::Tracked | State::Captured));
+    if let Some(tracked) = tracked {
+        let is_natural = |d: &Definition| d.key.as_ref().is_some_and(|k| k.is_natural);
+        return match Definition::read(&tracked.definition) {
+            Ok(here) if is_natural(&here) != is_natural(announced) => park(
+                "the table of this name is tracked here with the other kind of integer key (option \"key\" of p2p_track); \
+                 p2p_untrack() it here or there",
+            ),
+            _ => park("another table of this name is tracked here"),
+        };
     }
     if let Err(e) = kinds::read_trackable(conn, &announced.name) {
         return park(e.in_call("the table of this name here can't be tracked").to_string());
@@ -181,6 +189,7 @@ fn create(conn: &Connection, announced: &Definition) -> Result<Definition, Reaso
             conn.prepare(&sql)?.execute([])?;
         }
         let local = Definition::read_local(conn, &announced.name).map_err(|e| StoreError::Table(e.to_string()))?;
+        let local = local.keyed_like(announced);
         match local.difference(announced) {
             None => Ok(local),
             Some(difference) => Err(StoreError::Table(format!("this SQLite makes another table of it: {difference}"))),

@@ -82,7 +82,7 @@ fn a_view_of_the_same_name_parks_a_table() {
 
 #[test]
 fn ids_of_tables_stay_as_they_are() {
-    assert_eq!(table_id("Sale", 0), table_id("sALE", 0));
-    assert_ne!(table_id("sale", 0), table_id("sale", 1));
-    assert_eq!(table_id("sale", 0).to_string(), "4b2803fc432c3020");
+    assert_eq!(table_id("Sale", 0, false), table_id("sALE", 0, false));
+    assert_ne!(table_id("sale", 0, false), table_id("sale", 1, false));
+    assert_eq!(table_id("sale", 0, false).to_string(), "4b2803fc432c3020");
 }
