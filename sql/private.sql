@@ -95,9 +95,11 @@ CREATE TABLE IF NOT EXISTS _p2p_contend(
   t INTEGER NOT NULL, idx INTEGER NOT NULL,       -- the index's number in canonical order
   tuple BLOB NOT NULL,                            -- what is claimed, canonical bytes
   name BLOB NOT NULL,                             -- by which row
+  holder BLOB,                                    -- the row that shows it, by name, if one does
   PRIMARY KEY(t, idx, tuple, name)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _p2p_contend_name ON _p2p_contend(t, name);
+CREATE INDEX IF NOT EXISTS _p2p_contend_holder ON _p2p_contend(t, holder) WHERE holder IS NOT NULL;
 
 -- What such rows show in the place of merged values.
 CREATE TABLE IF NOT EXISTS _p2p_repair(

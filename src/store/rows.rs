@@ -401,6 +401,10 @@ impl Rows for SqliteRows<'_> {
         }
     }
 
+    fn let_go(&mut self, name: &Name) -> Result<(), StoreError> {
+        super::unique::let_go(self, name)
+    }
+
     fn uncontend(&mut self, name: &Name) -> Result<(), StoreError> {
         if !self.flags().contends {
             return Ok(());

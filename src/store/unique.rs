@@ -22,7 +22,7 @@ mod books;
 mod component;
 pub(super) mod index;
 
-pub(super) use books::{all as all_contenders, contenders, is_contender, keep, repairs, rivals, strike};
+pub(super) use books::{contenders, is_contender, keep, repairs, rivals, strike};
 pub(super) use component::{Component, Member, Refused};
 use index::Unique;
 
@@ -105,7 +105,7 @@ pub(super) fn follow_moves(rows: &SqliteRows<'_>) -> Result<(), StoreError> {
     for (child, column) in shared.tables.referring(rows.table.t) {
         let is_claimed = child.uniques.iter().any(|unique| unique.has(column));
         if is_claimed && shared.flags.of(shared.conn, child.t)?.contends {
-            let names = all_contenders(shared.conn, child.t)?;
+            let names = books::all(shared.conn, child.t)?;
             shared.flags.contended.borrow_mut().extend(names.into_iter().map(|name| (child.t, name)));
         }
     }
@@ -165,13 +165,8 @@ pub(super) fn orphans(
     let Some(meant) = rows.name_shown(parent, value, 0)? else { return Ok(Vec::new()) };
     let mut below = SqliteRows::new(shared, child, rows.authors, rows.digest)?;
     let mut found = Vec::new();
-    for name in all_contenders(shared.conn, child.t)? {
-        let Some((key, record)) = below.merging(|merge| merge.located(&name))? else { continue };
-        let cell = record.state.as_ref().and_then(|state| state.cell(column)).map(|w| w.value);
-        if !matches!(cell, Some(Value::Ref(name)) if **name == meant) {
-            continue;
-        }
-        if record.is_hidden {
+    for (name, key, is_hidden) in referring(&mut below, column, &meant)? {
+        if is_hidden {
             below.uncontend(&name)?;
             below.set_stuck(&key, Some(&Refusal::no_parent()))?;
         } else {
@@ -179,6 +174,37 @@ pub(super) fn orphans(
         }
     }
     Ok(found)
+}
+
+/// The contenders that refer to a row in a column: their names and keys, and whether they are hidden.
+fn referring(rows: &mut SqliteRows<'_>, column: usize, meant: &Name) -> Result<Vec<(Name, Key, bool)>, StoreError> {
+    let mut found = Vec::new();
+    for name in books::all(rows.shared.conn, rows.table.t)? {
+        let Some((key, record)) = rows.merging(|merge| merge.located(&name))? else { continue };
+        let cell = record.state.as_ref().and_then(|state| state.cell(column)).map(|w| w.value);
+        if matches!(cell, Some(Value::Ref(name)) if **name == *meant) {
+            found.push((name, key, record.is_hidden));
+        }
+    }
+    Ok(found)
+}
+
+/// The user changed or deleted a row: contenders that claim what it showed, and those that refer to it, are to be looked at.
+pub(super) fn let_go(rows: &mut SqliteRows<'_>, name: &Name) -> Result<(), StoreError> {
+    let (shared, t) = (rows.shared, rows.table.t);
+    let mut names: Vec<(i64, Name)> = Vec::new();
+    if rows.flags().contends {
+        names.extend(books::waiting_for(shared.conn, t, name)?.into_iter().map(|name| (t, name)));
+        names.extend(is_contender(shared.conn, t, name)?.then(|| (t, name.clone())));
+    }
+    for (child, column) in shared.tables.referring(t) {
+        if shared.flags.of(shared.conn, child.t)?.contends {
+            let mut below = SqliteRows::new(shared, child, rows.authors, rows.digest)?;
+            names.extend(referring(&mut below, column, name)?.into_iter().map(|(name, ..)| (child.t, name)));
+        }
+    }
+    shared.flags.contended.borrow_mut().extend(names);
+    Ok(())
 }
 
 /// The columns in which a visible row refers to one that is not there, and shows NULL: its key, and each of them.

@@ -95,7 +95,9 @@ impl<R: Rows> Merge<'_, R> {
         shape.has_seen = true;
         let at = pen.group.row(&shape, None, &record.incarnations(), None, cells);
         self.rows.digest(0, self.row_digest(key, record));
-        self.rows.uncontend(&self.name_of(key, record))?;
+        let name = self.name_of(key, record);
+        self.rows.let_go(&name)?;
+        self.rows.uncontend(&name)?;
         self.rows.set_stuck(key, None)?;
         self.keep_born(key, at, cells)
     }
@@ -125,6 +127,7 @@ impl<R: Rows> Merge<'_, R> {
             return Ok(());
         }
         let name = self.name_of(old, &record);
+        self.rows.let_go(&name)?;
         let at = self.write_update(pen, &name, &record, &changed, cells);
         self.rows.digest(0, self.row_digest(old, &record));
         if old != key {
@@ -149,6 +152,7 @@ impl<R: Rows> Merge<'_, R> {
         is_auto: bool,
     ) -> Result<(), R::Error> {
         let name = self.name_of(key, record);
+        self.rows.let_go(&name)?;
         let seen = record.incarnations();
         let mut shape = Shape::new(Kind::Delete, self.table.id, Vec::new());
         shape.is_named = true;
@@ -313,6 +317,7 @@ impl<R: Rows> Merge<'_, R> {
     /// What is to be noted of a record beside it.
     fn note_local(&mut self, key: &Key, record: &Record) -> Result<(), R::Error> {
         self.rows.digest(self.row_digest(key, record), 0);
+        self.rows.reclaim(key)?;
         if self.table.refs.is_empty() { Ok(()) } else { self.note_literals(key, record) }
     }
 }

@@ -173,6 +173,11 @@ pub trait Rows {
         let _ = key;
         Ok(())
     }
+    /// The user changed or deleted a row: those that claim what it held are to be decided anew.
+    fn let_go(&mut self, name: &Name) -> Result<(), Self::Error> {
+        let _ = name;
+        Ok(())
+    }
     /// A row is gone for good.
     fn uncontend(&mut self, name: &Name) -> Result<(), Self::Error> {
         let _ = name;

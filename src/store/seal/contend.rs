@@ -2,7 +2,9 @@
 //! statement lets go of does not jump to a row that claimed it before.
 
 use p2pdb_core::merge::Rows;
+use p2pdb_core::name::Name;
 use p2pdb_core::value::Value;
+use std::collections::BTreeSet;
 
 use super::batch::Sealing;
 use crate::store::StoreError;
@@ -17,19 +19,23 @@ impl Sealing<'_, '_> {
     pub(super) fn keep_shown(&mut self, order: &[i64]) -> Result<(), StoreError> {
         for t in order {
             let Some(table) = self.shared.tables.get(*t).filter(|t| !t.uniques.is_empty()) else { continue };
-            if !self.shared.flags.of(self.shared.conn, *t)?.contends {
+            let contended = std::mem::take(&mut *self.shared.flags.contended.borrow_mut());
+            let (here, elsewhere): (BTreeSet<_>, BTreeSet<_>) = contended.into_iter().partition(|(of, _)| of == t);
+            *self.shared.flags.contended.borrow_mut() = elsewhere;
+            let mut names: BTreeSet<Name> = here.into_iter().map(|(_, name)| name).collect();
+            if names.is_empty() {
                 continue;
             }
             self.merge(table, |merge, pen| {
                 // The user let go of a row that this one refers to, and sees NULL there.
-                for name in unique::all_contenders(merge.rows.shared.conn, table.t)? {
-                    for (key, column) in unique::lost_references(merge.rows, &name)? {
+                for name in &names {
+                    for (key, column) in unique::lost_references(merge.rows, name)? {
                         merge.seal_shown(pen, &key, &[(column, &Value::Null)])?;
                     }
                 }
                 for _ in 0..ROUNDS_MAX {
-                    let names = unique::all_contenders(merge.rows.shared.conn, table.t)?;
-                    let component = Component::around(merge.rows, names, &Refused::new())?;
+                    let component = Component::around(merge.rows, names.iter().cloned(), &Refused::new())?;
+                    names.extend(component.members.keys().cloned());
                     let is_back = |(name, member): &(_, &unique::Member)| {
                         member.shown.is_none() && component.places[*name].hidden_by.is_none()
                     };
@@ -59,6 +65,8 @@ impl Sealing<'_, '_> {
                 }
                 Ok(())
             })?;
+            // What it did to rows of this table asks for nothing more.
+            self.shared.flags.contended.borrow_mut().retain(|(of, _)| of != t);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use p2pdb_core::name::Name;
 use p2pdb_core::unique::Tuple;
 use p2pdb_core::value::Value;
 use rusqlite::{Connection, Params, params};
+use std::collections::BTreeMap;
 
 use super::component::{Component, tuple};
 use crate::store::StoreError;
@@ -46,6 +47,11 @@ pub(in crate::store) fn rivals(conn: &Connection, t: i64, name: &Name) -> Result
     names(conn, sql, params![t, bytes(name)])
 }
 
+/// The contenders that claim what a row shows.
+pub(super) fn waiting_for(conn: &Connection, t: i64, holder: &Name) -> Result<Vec<Name>, StoreError> {
+    names(conn, "SELECT DISTINCT name FROM _p2p_contend WHERE t = ?1 AND holder = ?2", params![t, bytes(holder)])
+}
+
 /// Does a row claim what it does not show?
 pub(in crate::store) fn is_contender(conn: &Connection, t: i64, name: &Name) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS(SELECT 1 FROM _p2p_contend WHERE t = ?1 AND name = ?2)";
@@ -82,6 +88,14 @@ pub(in crate::store) fn keep(rows: &mut SqliteRows<'_>, component: &Component) -
             rows.set_stuck(&key, Some(&Refusal::no_parent()))?;
         }
     }
+    let mut shown = BTreeMap::new();
+    for (name, member) in &component.members {
+        let Some(place) = component.places.get(name).filter(|place| place.hidden_by.is_none()) else { continue };
+        let values = member.target(place);
+        for number in 0..rows.table.uniques.len() {
+            shown.extend(tuple(rows, number, &values)?.map(|tuple| ((number, tuple), name)));
+        }
+    }
     for (name, member) in &component.members {
         strike(conn, t, name)?;
         let Some(place) = component.places.get(name) else { continue };
@@ -100,8 +114,9 @@ pub(in crate::store) fn keep(rows: &mut SqliteRows<'_>, component: &Component) -
             claimed.extend(tuple(rows, number, &member.row.values)?.map(|tuple| (number, tuple)));
         }
         for (number, tuple) in claimed {
-            let sql = "INSERT OR IGNORE INTO _p2p_contend(t, idx, tuple, name) VALUES(?1, ?2, ?3, ?4)";
-            conn.prepare_cached(sql)?.execute(params![t, number as i64, tuple, bytes(name)])?;
+            let holder = shown.get(&(number, tuple.clone())).filter(|holder| **holder != name).map(|name| bytes(name));
+            let sql = "INSERT OR IGNORE INTO _p2p_contend(t, idx, tuple, name, holder) VALUES(?1, ?2, ?3, ?4, ?5)";
+            conn.prepare_cached(sql)?.execute(params![t, number as i64, tuple, bytes(name), holder])?;
         }
     }
     Ok(())
