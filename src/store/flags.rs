@@ -4,6 +4,7 @@
 //! write lock, so that a flag can't be out of date; one that stays up though the last row went costs a look.
 
 use p2pdb_core::name::Name;
+use p2pdb_core::unique::Tuple;
 use rusqlite::Connection;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +46,8 @@ pub(super) struct Flags {
     pub(super) freed: RefCell<Vec<(i64, i64)>>,
     /// Rows between which unique indexes are to decide: (table, name).
     pub(super) contended: RefCell<BTreeSet<(i64, Name)>>,
+    /// What rows in such indexes show or claim since a moment ago, or no more: (table, index, tuple).
+    pub(super) moved: RefCell<BTreeSet<(i64, usize, Tuple)>>,
 }
 
 const READ: &str = "SELECT

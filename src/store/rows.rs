@@ -410,8 +410,8 @@ impl Rows for SqliteRows<'_> {
             return Ok(());
         }
         let t = self.table.t;
-        let rivals = super::unique::rivals(self.shared.conn, t, name)?;
-        self.shared.flags.contended.borrow_mut().extend(rivals.into_iter().map(|name| (t, name)));
+        let claims = super::unique::claims(self.shared.conn, t, name)?;
+        self.shared.flags.moved.borrow_mut().extend(claims.into_iter().map(|(number, tuple)| (t, number, tuple)));
         super::unique::strike(self.shared.conn, t, name)
     }
 

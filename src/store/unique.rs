@@ -22,31 +22,69 @@ mod books;
 mod component;
 pub(super) mod index;
 
-pub(super) use books::{contenders, is_contender, keep, repairs, rivals, strike};
-pub(super) use component::{Component, Member, Refused};
+pub(super) use books::{claims, contenders, is_contender, keep, repairs, strike};
+pub(super) use component::{Component, Refused, claims_of};
 use index::Unique;
 
 /// How often the places of one component are worked out anew because SQLite refused a derived value: each time there is one less.
 const ROUNDS_MAX: usize = 256;
 
-/// Decides anew between the rows of these names, and all that hang on them.
-pub(super) fn decide(
+/// The rows of tables that are to be looked at, by table; nothing is noted after it.
+pub(super) fn drain(shared: Shared<'_>) -> Result<BTreeMap<i64, BTreeSet<Name>>, StoreError> {
+    let mut by_table: BTreeMap<i64, BTreeSet<Name>> = BTreeMap::new();
+    for (t, name) in std::mem::take(&mut *shared.flags.contended.borrow_mut()) {
+        by_table.entry(t).or_default().insert(name);
+    }
+    for (t, number, tuple) in std::mem::take(&mut *shared.flags.moved.borrow_mut()) {
+        let names = contenders(shared.conn, t, number, &tuple)?;
+        if !names.is_empty() {
+            by_table.entry(t).or_default().extend(names);
+        }
+    }
+    Ok(by_table)
+}
+
+/// Decides anew between rows that met, and all that hang on them, until nothing is left.
+pub(super) fn decide(shared: Shared<'_>, authors: &mut Authors, digest: &mut u128) -> Result<(), StoreError> {
+    loop {
+        let by_table = drain(shared)?;
+        if by_table.is_empty() {
+            return Ok(());
+        }
+        decide_between(shared, authors, digest, by_table)?;
+    }
+}
+
+fn decide_between(
     shared: Shared<'_>,
     authors: &mut Authors,
     digest: &mut u128,
-    names: BTreeSet<(i64, Name)>,
+    by_table: BTreeMap<i64, BTreeSet<Name>>,
 ) -> Result<(), StoreError> {
-    let mut by_table: BTreeMap<i64, BTreeSet<Name>> = BTreeMap::new();
-    for (t, name) in names {
-        by_table.entry(t).or_default().insert(name);
-    }
     for (t, names) in by_table {
         let Some(table) = shared.tables.get(t).filter(|t| !t.uniques.is_empty()) else { continue };
-        let mut refused = Refused::new();
         let mut met = BTreeSet::new();
+        let mut rows = SqliteRows::new(shared, table, authors, digest)?;
+        let mut left = BTreeSet::new();
+        for name in names {
+            let is_done = match Component::beside(&mut rows, &name)? {
+                Some(component) => {
+                    met.insert(name.clone());
+                    keep(&mut rows, &component)?;
+                    show(&mut rows, component)?.is_empty()
+                }
+                None => false,
+            };
+            if !is_done {
+                left.insert(name);
+            }
+        }
+        let mut refused = Refused::new();
         for _ in 0..ROUNDS_MAX {
-            let mut rows = SqliteRows::new(shared, table, authors, digest)?;
-            let component = Component::around(&mut rows, names.iter().cloned(), &refused)?;
+            if left.is_empty() {
+                break;
+            }
+            let component = Component::around(&mut rows, left.iter().cloned(), &refused)?;
             met.extend(component.members.keys().cloned());
             keep(&mut rows, &component)?;
             let news = show(&mut rows, component)?;
@@ -56,7 +94,12 @@ pub(super) fn decide(
             refused.extend(news);
         }
         // What it did to its own rows asks for nothing more.
-        shared.flags.contended.borrow_mut().retain(|(of, name)| *of != t || !met.contains(name));
+        let mut news = drain(shared)?;
+        if let Some(names) = news.get_mut(&t) {
+            names.retain(|name| !met.contains(name));
+        }
+        let news = news.into_iter().flat_map(|(t, names)| names.into_iter().map(move |name| (t, name)));
+        shared.flags.contended.borrow_mut().extend(news);
     }
     Ok(())
 }
@@ -243,9 +286,7 @@ impl SqliteRows<'_> {
         let Some(values) = self.visible_by(key)? else { return Ok(()) };
         for (number, _) in table.uniques.iter().enumerate().filter(|(_, unique)| is_meant(unique)) {
             if let Some(tuple) = component::tuple(self, number, &values)? {
-                let names = contenders(self, number, &tuple)?;
-                let t = table.t;
-                self.shared.flags.contended.borrow_mut().extend(names.into_iter().map(|name| (t, name)));
+                self.shared.flags.moved.borrow_mut().insert((table.t, number, tuple));
             }
         }
         Ok(())

@@ -66,6 +66,13 @@ pub struct Row {
     pub claims: Vec<Stamp>,
 }
 
+impl Row {
+    /// When it claimed what it claims in an index.
+    pub fn claim(&self, index: &Index) -> Option<Stamp> {
+        index.columns.iter().filter_map(|c| self.claims.get(*c)).max().copied()
+    }
+}
+
 /// What becomes of a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -104,29 +111,40 @@ pub fn assign<T: Table>(
     'again: loop {
         let mut all = merged.clone();
         let mut places = vec![Place::default(); rows.len()];
+        let mut taken = Taken::default();
+        all.iter().enumerate().filter(|(at, _)| !hidden.contains_key(at)).for_each(|(_, shown)| taken.add(shown));
         for (number, index) in indexes.iter().enumerate() {
             for loser in losers(number, index, rows, &all, &hidden) {
                 let before = all[loser].clone();
-                let derived = candidates(columns, index, &rows[loser].name, &before.values).into_iter();
-                let tried = index.repair.into_iter().flat_map(|c| derived.clone().map(move |value| (c, value)));
+                taken.remove(&before);
+                let tried = candidates(columns, index, &rows[loser].name, &before.values);
                 let mut placed = None;
                 for (column, value) in tried.chain(index.nullable.map(|c| (c, Value::Null))) {
                     let mut values = before.values.clone();
                     values[column] = value.clone();
-                    all[loser] = Shown::of(table, indexes, values)?;
+                    let shown = Shown::of(table, indexes, values)?;
                     let is_refused = table.is_refused(&rows[loser].name, column, &value);
-                    let met = met(table, indexes, column, loser, &all, &hidden)?;
+                    let met = taken.met(table, indexes, column, &shown)?;
                     if met.is_empty() && !is_refused {
-                        placed = Some((column, value));
+                        placed = Some((column, value, shown));
                         break;
                     }
                     places[loser].missed.extend(met);
                 }
-                let Some((column, value)) = placed else {
-                    hidden.insert(loser, number);
-                    continue 'again;
-                };
-                places[loser].repairs.insert(column, value);
+                match placed {
+                    Some((column, value, shown)) => {
+                        taken.add(&shown);
+                        all[loser] = shown;
+                        places[loser].repairs.insert(column, value);
+                    }
+                    None => {
+                        hidden.insert(loser, number);
+                        // What it claimed in indexes before this one it claims no more.
+                        if merged[loser].tuples[..number].iter().any(Option::is_some) {
+                            continue 'again;
+                        }
+                    }
+                }
             }
         }
         for (at, number) in hidden {
@@ -149,35 +167,54 @@ impl Shown {
         let tuples = (0..indexes.len()).map(|index| table.tuple(index, &values)).collect::<Result<_, _>>()?;
         Ok(Self { values, tuples })
     }
+
+    fn claims(&self) -> impl Iterator<Item = (usize, Tuple)> + '_ {
+        self.tuples.iter().enumerate().filter_map(|(number, tuple)| Some((number, tuple.clone()?)))
+    }
 }
 
-/// The tuples of a row, in indexes about a column, that another row shows.
-fn met<T: Table>(
-    table: &mut T,
-    indexes: &[Index],
-    column: usize,
-    row: usize,
-    all: &[Shown],
-    hidden: &BTreeMap<usize, usize>,
-) -> Result<Vec<(usize, Tuple)>, T::Error> {
-    let mut met = Vec::new();
-    for (number, _) in indexes.iter().enumerate().filter(|(_, index)| index.columns.contains(&column)) {
-        let Some(tuple) = &all[row].tuples[number] else { continue };
-        let shows = |(at, other): (usize, &Shown)| {
-            at != row && !hidden.contains_key(&at) && other.tuples[number].as_ref() == Some(tuple)
-        };
-        if all.iter().enumerate().any(shows) || table.is_taken(number, tuple, &all[row].values)? {
-            met.push((number, tuple.clone()));
+/// How many of the rows show which tuple, by index.
+#[derive(Default)]
+struct Taken(BTreeMap<(usize, Tuple), usize>);
+
+impl Taken {
+    fn add(&mut self, shown: &Shown) {
+        shown.claims().for_each(|claim| *self.0.entry(claim).or_default() += 1);
+    }
+
+    fn remove(&mut self, shown: &Shown) {
+        for claim in shown.claims() {
+            if let Some(count) = self.0.get_mut(&claim) {
+                *count -= 1;
+            }
         }
     }
-    Ok(met)
+
+    /// The tuples of a row, in indexes about a column, that another row shows.
+    fn met<T: Table>(
+        &self,
+        table: &mut T,
+        indexes: &[Index],
+        column: usize,
+        shown: &Shown,
+    ) -> Result<Vec<(usize, Tuple)>, T::Error> {
+        let mut met = Vec::new();
+        for (number, tuple) in shown.claims().filter(|(number, _)| indexes[*number].columns.contains(&column)) {
+            let claim = (number, tuple);
+            let is_taken = self.0.get(&claim).is_some_and(|count| *count > 0);
+            if is_taken || table.is_taken(claim.0, &claim.1, &shown.values)? {
+                met.push(claim);
+            }
+        }
+        Ok(met)
+    }
 }
 
 /// Rows that claim what an earlier one claims, in the order of their claims.
 fn losers(number: usize, index: &Index, rows: &[Row], all: &[Shown], hidden: &BTreeMap<usize, usize>) -> Vec<usize> {
-    let claim = |at: usize| index.columns.iter().filter_map(|c| rows[at].claims.get(*c)).max();
     let visible = (0..rows.len()).filter(|at| !hidden.contains_key(at));
-    let claims = visible.filter_map(|at| Some((claim(at), &rows[at].name, at, all[at].tuples[number].as_ref()?)));
+    let claims =
+        visible.filter_map(|at| Some((rows[at].claim(index), &rows[at].name, at, all[at].tuples[number].as_ref()?)));
     let mut claims: Vec<_> = claims.collect();
     claims.sort_unstable();
     let mut taken = BTreeSet::new();
@@ -185,12 +222,17 @@ fn losers(number: usize, index: &Index, rows: &[Row], all: &[Shown], hidden: &BT
 }
 
 /// The values that may stand in the repair column, in the order in which they are tried.
-fn candidates(columns: Columns<'_>, index: &Index, name: &Name, values: &[Value]) -> Vec<Value> {
-    let Some((column, id)) = index.repair.and_then(|c| Some((c, columns.ids.get(c)?))) else { return Vec::new() };
-    let derive = |i| {
-        Some(derived_value(&values[column], &derived(columns.table, *id, name, i), i)).filter(|v| *v != Value::Null)
-    };
-    (0..DERIVED_TRIES).filter_map(derive).collect()
+fn candidates<'a>(
+    columns: Columns<'a>,
+    index: &Index,
+    name: &'a Name,
+    values: &'a [Value],
+) -> impl Iterator<Item = (usize, Value)> + use<'a> {
+    let repair = index.repair.and_then(|c| Some((c, *columns.ids.get(c)?)));
+    let tried = repair.into_iter().flat_map(|repair| (0..DERIVED_TRIES).map(move |i| (repair, i)));
+    let derive =
+        move |((column, id), i)| (column, derived_value(&values[column], &derived(columns.table, id, name, i), i));
+    tried.map(derive).filter(|(_, value)| *value != Value::Null)
 }
 
 /// The hash from which the `i`-th value is derived that a row shows in a column.

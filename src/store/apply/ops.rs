@@ -117,7 +117,7 @@ impl Store {
         while section.next_row(&mut row)? {
             apply_op(&mut rows, &section, &row, &places, context, parts)?;
         }
-        Ok(())
+        follow_up(shared, rows.authors, rows.digest)
     }
 }
 
@@ -152,25 +152,22 @@ pub(super) fn apply_op(
     } else {
         apply_row(&mut merge, section, row, places, &row.cells)?;
     }
-    follow_up(shared, rows.authors, rows.digest)
+    take_back_freed(shared, rows.authors, rows.digest)
 }
 
-/// What an operation set off in other rows, until nothing is left: ids that came free go to those that claim them, and unique
-/// indexes decide between rows that met.
+/// What operations set off in other rows, until nothing is left: ids that came free go to those that claim them, and unique
+/// indexes decide between rows that met. Not after each operation: a crowd that claims one value is decided about once.
 pub(in crate::store) fn follow_up(
     shared: Shared<'_>,
     authors: &mut Authors,
     digest: &mut u128,
 ) -> Result<(), StoreError> {
     loop {
-        if !shared.flags.freed.borrow().is_empty() {
-            take_back_freed(shared, authors, digest)?;
-        }
-        let contended = std::mem::take(&mut *shared.flags.contended.borrow_mut());
-        if contended.is_empty() {
+        take_back_freed(shared, authors, digest)?;
+        crate::store::unique::decide(shared, authors, digest)?;
+        if shared.flags.freed.borrow().is_empty() {
             return Ok(());
         }
-        crate::store::unique::decide(shared, authors, digest, contended)?;
     }
 }
 

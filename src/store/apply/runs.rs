@@ -15,7 +15,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 
-use super::ops::{Parts, apply_op, places};
+use super::ops::{Parts, apply_op, follow_up, places};
 use crate::store::rows::{Shared, SqliteRows};
 use crate::store::seen::Seen;
 use crate::store::tables::{Tables, Tracked};
@@ -131,6 +131,6 @@ impl Store {
                 None => drop(PeekMut::pop(first)),
             }
         }
-        Ok(())
+        follow_up(rows.shared, rows.authors, rows.digest)
     }
 }

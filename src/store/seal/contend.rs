@@ -2,7 +2,6 @@
 //! statement lets go of does not jump to a row that claimed it before.
 
 use p2pdb_core::merge::Rows;
-use p2pdb_core::name::Name;
 use p2pdb_core::value::Value;
 use std::collections::BTreeSet;
 
@@ -17,12 +16,10 @@ impl Sealing<'_, '_> {
     /// Has what contenders show stay: by a settle where they are visible, by a delete that its user knows nothing of where one would
     /// come back.
     pub(super) fn keep_shown(&mut self, order: &[i64]) -> Result<(), StoreError> {
+        let mut noted = unique::drain(self.shared)?;
         for t in order {
             let Some(table) = self.shared.tables.get(*t).filter(|t| !t.uniques.is_empty()) else { continue };
-            let contended = std::mem::take(&mut *self.shared.flags.contended.borrow_mut());
-            let (here, elsewhere): (BTreeSet<_>, BTreeSet<_>) = contended.into_iter().partition(|(of, _)| of == t);
-            *self.shared.flags.contended.borrow_mut() = elsewhere;
-            let mut names: BTreeSet<Name> = here.into_iter().map(|(_, name)| name).collect();
+            let mut names = noted.remove(t).unwrap_or_default();
             if names.is_empty() {
                 continue;
             }
@@ -36,25 +33,31 @@ impl Sealing<'_, '_> {
                 for _ in 0..ROUNDS_MAX {
                     let component = Component::around(merge.rows, names.iter().cloned(), &Refused::new())?;
                     names.extend(component.members.keys().cloned());
-                    let is_back = |(name, member): &(_, &unique::Member)| {
-                        member.shown.is_none() && component.places[*name].hidden_by.is_none()
-                    };
-                    let back: Vec<_> = component.members.iter().filter(is_back).collect();
-                    for (_, member) in &back {
+                    // What would come to be shown, or would be lost by a row that shows it: whoever claims it comes next.
+                    let mut freed = BTreeSet::new();
+                    for (name, member) in &component.members {
+                        let place = &component.places[name];
+                        if place.hidden_by.is_none() && member.differs(place) {
+                            freed.extend(unique::claims_of(merge.rows, member)?);
+                        }
+                    }
+                    let mut claiming = Vec::new();
+                    for (_, member) in component.members.iter().filter(|_| !freed.is_empty()) {
+                        let claims = unique::claims_of(merge.rows, member)?;
+                        claiming.extend(claims.iter().any(|claim| freed.contains(claim)).then_some(member));
+                    }
+                    let back: Vec<_> = claiming.iter().filter(|member| member.shown.is_none()).collect();
+                    for member in &back {
                         if let Some(record) = merge.rows.record(&member.key)? {
                             merge.seal_death(pen, &member.key, &record, true)?;
                         }
                     }
-                    // Where a row that shows what it holds would lose it, it is to those that claim it and show something else.
-                    let is_robbed = component.members.iter().any(|(name, member)| {
-                        member.shown.as_ref() == Some(&member.row.values) && member.differs(&component.places[name])
-                    });
                     let mut is_settled = false;
-                    for (name, member) in component.members.iter().filter(|_| back.is_empty()) {
+                    for member in claiming.iter().filter(|_| back.is_empty()) {
                         let shown = member.shown.iter().flatten().zip(&member.row.values).enumerate();
                         let other = shown.filter(|(_, (shown, merged))| shown != merged);
                         let other: Vec<_> = other.map(|(column, (shown, _))| (column, shown)).collect();
-                        if !other.is_empty() && (is_robbed || member.differs(&component.places[name])) {
+                        if !other.is_empty() {
                             merge.seal_shown(pen, &member.key, &other)?;
                             is_settled = true;
                         }
@@ -66,7 +69,9 @@ impl Sealing<'_, '_> {
                 Ok(())
             })?;
             // What it did to rows of this table asks for nothing more.
-            self.shared.flags.contended.borrow_mut().retain(|(of, _)| of != t);
+            for (of, names) in unique::drain(self.shared)?.into_iter().filter(|(of, _)| of != t) {
+                noted.entry(of).or_default().extend(names);
+            }
         }
         Ok(())
     }

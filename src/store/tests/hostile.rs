@@ -151,6 +151,45 @@ fn many_rows_that_claim_one_id_are_merged_and_shown() {
     assert_eq!(a.one("SELECT count(*) FROM sale WHERE item = 'true' AND id > 1 << 32"), Sql::Integer(1));
 }
 
+/// The same of values in unique indexes, which no honest author can write: of those whose rows can show another value, and of those
+/// that can't. Each used to be decided with all the others.
+#[test]
+fn many_rows_that_claim_one_unique_value_are_merged_and_shown_or_listed() {
+    let schema = "CREATE TABLE code(id INTEGER PRIMARY KEY, code TEXT UNIQUE);
+        CREATE TABLE one(id INTEGER PRIMARY KEY, code INTEGER NOT NULL UNIQUE REFERENCES code(id))";
+    let (mut a, mut b) = (Replica::new(1, schema, &["code", "one"]), Replica::new(2, "", &[]));
+    a.run("INSERT INTO code VALUES(1, 'x'); INSERT INTO one VALUES(1, 1)");
+    a.seal(50_000);
+    b.take(&a);
+    let mut rogue = Rogue::new();
+    let (code, one) = (table(&a, "code"), table(&a, "one"));
+    // Two tables are announced before it.
+    let born = Dot { author: identity(1).key.public().author(), seq: Seq(1), op: 2 };
+    let parent = Name::Born { dot: born, id: 1 };
+    let crowd = |rogue: &mut Rogue, first: i64| {
+        let shapes = [&code, &one].map(|(t, columns)| Shape::new(Kind::Insert, *t, columns.clone()));
+        rogue.write(|group| {
+            for id in first..first + 2_000 {
+                group.row(&shapes[0], None, &[], None, &[Cell::Integer(id), Cell::Text(b"x")]);
+                group.row(&shapes[1], None, &[], None, &[Cell::Integer(id), Cell::Ref(parent.clone())]);
+            }
+        })
+    };
+    rogue.clock = 90_000;
+    let late = crowd(&mut rogue, 10);
+    b.take_entries(&late);
+    a.take_entries(&late);
+    a.equals(&b, &["code", "one"]);
+    assert_eq!(a.one("SELECT count(*) FROM code"), Sql::Integer(2_001));
+    assert_eq!(a.one("SELECT count(*) FROM one"), Sql::Integer(1));
+    // The one that all wait for gives it up.
+    a.run("UPDATE code SET code = 'y' WHERE id = 1; DELETE FROM one");
+    a.seal(100_000);
+    b.take(&a);
+    a.equals(&b, &["code", "one"]);
+    assert_eq!(a.one("SELECT count(*) FROM code WHERE code = 'x'"), Sql::Integer(0), "its user sees none");
+}
+
 #[test]
 fn operations_on_a_table_that_comes_later_wait_for_it() {
     let mut a = Replica::new(1, SALE, &["sale"]);

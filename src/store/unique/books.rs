@@ -14,15 +14,13 @@ use crate::store::rows::SqliteRows;
 
 /// The rows that claim a tuple of an index and show another.
 pub(in crate::store) fn contenders(
-    rows: &SqliteRows<'_>,
+    conn: &Connection,
+    t: i64,
     number: usize,
     tuple: &Tuple,
 ) -> Result<Vec<Name>, StoreError> {
-    if !rows.flags().contends {
-        return Ok(Vec::new());
-    }
     let sql = "SELECT name FROM _p2p_contend WHERE t = ?1 AND idx = ?2 AND tuple = ?3";
-    names(rows.shared.conn, sql, params![rows.table.t, number as i64, tuple])
+    names(conn, sql, params![t, number as i64, tuple])
 }
 
 /// All contenders of a table.
@@ -40,11 +38,13 @@ fn names(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<Name>,
     Ok(names)
 }
 
-/// The contenders that claim something that this one claims: where they are later, what it does is in their way, shown or not.
-pub(in crate::store) fn rivals(conn: &Connection, t: i64, name: &Name) -> Result<Vec<Name>, StoreError> {
-    let sql = "SELECT DISTINCT b.name FROM _p2p_contend a CROSS JOIN _p2p_contend b
-               WHERE a.t = ?1 AND a.name = ?2 AND b.t = ?1 AND b.idx = a.idx AND b.tuple = a.tuple AND b.name <> ?2";
-    names(conn, sql, params![t, bytes(name)])
+/// What a contender claims and does not show.
+pub(in crate::store) fn claims(conn: &Connection, t: i64, name: &Name) -> Result<Vec<(usize, Tuple)>, StoreError> {
+    let mut statement = conn.prepare_cached("SELECT idx, tuple FROM _p2p_contend WHERE t = ?1 AND name = ?2")?;
+    let claims = statement.query_map(params![t, bytes(name)], |row| {
+        Ok((row.get::<_, i64>(0)? as usize, row.get::<_, Vec<u8>>(1)?.into_boxed_slice()))
+    })?;
+    Ok(claims.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The contenders that claim what a row shows.

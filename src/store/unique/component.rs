@@ -61,19 +61,26 @@ impl Component {
     ) -> Result<Self, StoreError> {
         let mut found = Self { members: BTreeMap::new(), places: BTreeMap::new(), gone: BTreeSet::new() };
         let mut todo: Vec<Name> = names.into_iter().collect();
+        // Tuples whose contenders were called up: a crowd that claims one is called once.
+        let mut called = BTreeSet::new();
         loop {
             while let Some(name) = todo.pop() {
-                if found.members.contains_key(&name) || found.gone.contains(&name) {
+                if found.knows(&name) {
                     continue;
                 }
-                todo.extend(books::rivals(rows.shared.conn, rows.table.t, &name)?);
+                let mut met = books::claims(rows.shared.conn, rows.table.t, &name)?;
                 match read(rows, &name)? {
                     Some(member) => {
-                        neighbours(rows, &member, &mut todo)?;
+                        neighbours(rows, &member, &mut met, &mut todo)?;
                         found.members.insert(name, member);
                     }
                     None => {
                         found.gone.insert(name);
+                    }
+                }
+                for (number, tuple) in met {
+                    if called.insert((number, tuple.clone())) {
+                        todo.extend(books::contenders(rows.shared.conn, rows.table.t, number, &tuple)?);
                     }
                 }
             }
@@ -83,6 +90,41 @@ impl Component {
             }
             todo = more;
         }
+    }
+
+    /// A row that comes later than those which show what it claims, beside them alone: then no other place changes, however many claim
+    /// the same. None where that is not so.
+    pub(in crate::store) fn beside(rows: &mut SqliteRows<'_>, name: &Name) -> Result<Option<Self>, StoreError> {
+        let (conn, t) = (rows.shared.conn, rows.table.t);
+        if books::is_contender(conn, t, name)? {
+            return Ok(None);
+        }
+        let Some(late) = read(rows, name)? else { return Ok(None) };
+        let mut found = Self { members: BTreeMap::new(), places: BTreeMap::new(), gone: BTreeSet::new() };
+        for number in 0..rows.table.uniques.len() {
+            let Some(tuple) = tuple(rows, number, &late.row.values)? else { continue };
+            match holder(rows, number, &late.row.values)? {
+                Holder::Nobody if books::contenders(rows.shared.conn, rows.table.t, number, &tuple)?.is_empty() => {}
+                Holder::Row(holder) if holder == *name => {}
+                Holder::Row(holder) if !books::is_contender(conn, t, &holder)? => {
+                    let Some(early) = read(rows, &holder)? else { return Ok(None) };
+                    let index = &rows.table.uniques[number].index;
+                    if (early.row.claim(index), &holder) > (late.row.claim(index), name) {
+                        return Ok(None);
+                    }
+                    found.members.insert(holder, early);
+                }
+                _ => return Ok(None),
+            }
+        }
+        if found.members.is_empty() {
+            return Ok(None);
+        }
+        found.members.insert(name.clone(), late);
+        let more = found.place(rows, &Refused::new())?;
+        let others = found.places.iter().filter(|(of, _)| *of != name);
+        let are_left_alone = others.into_iter().all(|(_, place)| *place == Place::default());
+        Ok((more.is_empty() && are_left_alone).then_some(found))
     }
 
     /// Applies the rule. Gives rows that stand in the way of a derived value and are not among them yet.
@@ -125,7 +167,7 @@ impl Table for Asked<'_, '_> {
             Holder::Row(name) => !self.component.members.contains_key(name),
             Holder::Stranger => true,
         };
-        let others = books::contenders(self.rows, index, tuple)?;
+        let others = books::contenders(self.rows.shared.conn, self.rows.table.t, index, tuple)?;
         let holder = if let Holder::Row(name) = holder { Some(name) } else { None };
         let others = others.into_iter().chain(holder);
         self.more.extend(others.filter(|name| !self.component.knows(name)));
@@ -135,6 +177,15 @@ impl Table for Asked<'_, '_> {
     fn is_refused(&self, name: &Name, column: usize, value: &Value) -> bool {
         !self.refused.is_empty() && self.refused.contains(&(name.clone(), column, bytes_of(value)))
     }
+}
+
+/// What a row claims, by index.
+pub(in crate::store) fn claims_of(rows: &SqliteRows<'_>, member: &Member) -> Result<Vec<(usize, Tuple)>, StoreError> {
+    let mut claims = Vec::new();
+    for number in 0..rows.table.uniques.len() {
+        claims.extend(tuple(rows, number, &member.row.values)?.map(|tuple| (number, tuple)));
+    }
+    Ok(claims)
 }
 
 /// What a row with these visible values claims in an index.
@@ -169,20 +220,22 @@ fn as_shown(rows: &mut SqliteRows<'_>, state: &RowState) -> Result<Option<Vec<Va
     Ok(shown.ok().map(|cells| cells.iter().map(|cell| cell.to_value().unwrap_or(Value::Null)).collect()))
 }
 
-/// The rows that hold or claim what a row claims, or claim what it shows.
-fn neighbours(rows: &mut SqliteRows<'_>, member: &Member, todo: &mut Vec<Name>) -> Result<(), StoreError> {
-    let table = rows.table;
-    for number in 0..table.uniques.len() {
-        let claimed = tuple(rows, number, &member.row.values)?;
-        if let Some(tuple) = &claimed {
-            todo.extend(books::contenders(rows, number, tuple)?);
+/// What a row claims and shows, and the rows that hold what it claims.
+fn neighbours(
+    rows: &mut SqliteRows<'_>,
+    member: &Member,
+    met: &mut Vec<(usize, Tuple)>,
+    todo: &mut Vec<Name>,
+) -> Result<(), StoreError> {
+    for number in 0..rows.table.uniques.len() {
+        if let Some(claimed) = tuple(rows, number, &member.row.values)? {
+            met.push((number, claimed));
             if let Holder::Row(name) = holder(rows, number, &member.row.values)? {
                 todo.push(name);
             }
         }
-        let Some(values) = &member.shown else { continue };
-        if let Some(shown) = tuple(rows, number, values)?.filter(|tuple| claimed.as_ref() != Some(tuple)) {
-            todo.extend(books::contenders(rows, number, &shown)?);
+        if let Some(values) = &member.shown {
+            met.extend(tuple(rows, number, values)?.map(|tuple| (number, tuple)));
         }
     }
     Ok(())
