@@ -49,7 +49,7 @@ pub(in crate::store) fn claims(conn: &Connection, t: i64, name: &Name) -> Result
 
 /// The contenders that claim what a row shows.
 pub(super) fn waiting_for(conn: &Connection, t: i64, holder: &Name) -> Result<Vec<Name>, StoreError> {
-    names(conn, "SELECT DISTINCT name FROM _p2p_contend WHERE t = ?1 AND holder = ?2", params![t, bytes(holder)])
+    names(conn, "SELECT name FROM _p2p_contend WHERE t = ?1 AND holder = ?2", params![t, bytes(holder)])
 }
 
 /// Does a row claim what it does not show?

@@ -84,7 +84,7 @@ impl Component {
                     }
                 }
             }
-            let more = found.place(rows, refused)?;
+            let more = found.place(rows, refused, false)?;
             if more.is_empty() {
                 return Ok(found);
             }
@@ -121,19 +121,20 @@ impl Component {
             return Ok(None);
         }
         found.members.insert(name.clone(), late);
-        let more = found.place(rows, &Refused::new())?;
+        let more = found.place(rows, &Refused::new(), true)?;
         let others = found.places.iter().filter(|(of, _)| *of != name);
         let are_left_alone = others.into_iter().all(|(_, place)| *place == Place::default());
         Ok((more.is_empty() && are_left_alone).then_some(found))
     }
 
     /// Applies the rule. Gives rows that stand in the way of a derived value and are not among them yet.
-    fn place(&mut self, rows: &mut SqliteRows<'_>, refused: &Refused) -> Result<Vec<Name>, StoreError> {
+    /// With `is_apart` one that shows it is no reason to look at it: a row that derives another is not in its way.
+    fn place(&mut self, rows: &mut SqliteRows<'_>, refused: &Refused, is_apart: bool) -> Result<Vec<Name>, StoreError> {
         let table = rows.table;
         let all: Vec<Row> = self.members.values().map(|m| m.row.clone()).collect();
         let indexes: Vec<Index> = table.uniques.iter().map(|unique| unique.index.clone()).collect();
         let columns = Columns { table: table.merge.id, ids: &table.columns };
-        let mut asked = Asked { rows, component: self, refused, more: Vec::new() };
+        let mut asked = Asked { rows, component: self, refused, is_apart, more: Vec::new() };
         let places = assign(columns, &indexes, &all, &mut asked)?;
         let more = asked.more;
         self.places = self.members.keys().cloned().zip(places).collect();
@@ -150,6 +151,7 @@ struct Asked<'a, 'r> {
     rows: &'a mut SqliteRows<'r>,
     component: &'a Component,
     refused: &'a Refused,
+    is_apart: bool,
     more: Vec<Name>,
 }
 
@@ -167,6 +169,9 @@ impl Table for Asked<'_, '_> {
             Holder::Row(name) => !self.component.members.contains_key(name),
             Holder::Stranger => true,
         };
+        if is_held && self.is_apart {
+            return Ok(true);
+        }
         let others = books::contenders(self.rows.shared.conn, self.rows.table.t, index, tuple)?;
         let holder = if let Holder::Row(name) = holder { Some(name) } else { None };
         let others = others.into_iter().chain(holder);
