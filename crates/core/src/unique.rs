@@ -47,7 +47,7 @@ pub fn tuple<'a>(terms: impl IntoIterator<Item = (&'a Value, Collation)>) -> Opt
 pub trait Table {
     /// What can fail below.
     type Error;
-    /// What a row with these values claims in an index, see [`tuple`]; nothing where its condition leaves the row out.
+    /// What a row with these values claims in an index, see [`tuple()`]; nothing where its condition leaves the row out.
     fn tuple(&mut self, index: usize, values: &[Value]) -> Result<Option<Tuple>, Self::Error>;
     /// Does a row that is not among those decided about show a tuple that one of them would derive?
     fn is_taken(&mut self, index: usize, tuple: &Tuple, values: &[Value]) -> Result<bool, Self::Error>;
