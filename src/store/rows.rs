@@ -491,7 +491,8 @@ impl Rows for SqliteRows<'_> {
         match why {
             Some(Refusal { why, waits, contends }) => {
                 self.raise(|flags| (flags.stuck, flags.waits) = (true, flags.waits || *waits));
-                let waits_for = if *contends { 2 } else { i64::from(*waits) };
+                // Of an index that the rule does not know it is tried again, as with any other constraint.
+                let waits_for = if *contends && !self.table.uniques.is_empty() { 2 } else { i64::from(*waits) };
                 self.shared.flags.woke.set(self.shared.flags.woke.get() || *waits);
                 let sql = "INSERT OR REPLACE INTO _p2p_stuck(t, name, reason, waits) VALUES(?1, ?2, ?3, ?4)";
                 self.shared.conn.prepare_cached(sql)?.execute(params![self.table.t, bind_key(key), why, waits_for])?;

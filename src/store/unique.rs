@@ -10,11 +10,12 @@ use p2pdb_core::body::Cell;
 use p2pdb_core::merge::{Key, Refusal, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::value::Value;
+use rusqlite::params;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::StoreError;
 use super::authors::Authors;
-use super::rows::{Shared, SqliteRows, values_of};
+use super::rows::{Shared, SqliteRows, bind_key, values_of};
 use super::tables::Tracked;
 use crate::quote::Quoted;
 
@@ -130,8 +131,13 @@ fn show(rows: &mut SqliteRows<'_>, component: Component) -> Result<Refused, Stor
     back.sort_by_key(|(_, key, _)| matches!(key, Key::Id(id) if *id < 0));
     for (name, key, state) in back {
         rows.merging(|merge| merge.put_back(&key, state))?;
-        let is_hidden = rows.merging(|merge| merge.located(&name))?.is_some_and(|(_, record)| record.is_hidden);
-        if is_hidden && let Some(place) = component.places.get(&name) {
+        let located = rows.merging(|merge| merge.located(&name))?;
+        if let Some((key, _)) = located.filter(|(_, record)| record.is_hidden)
+            && let Some(place) = component.places.get(&name)
+        {
+            // By something that the rule does not know: it is tried again.
+            let sql = "UPDATE _p2p_stuck SET waits = 0 WHERE t = ?1 AND name = ?2 AND waits = 2";
+            rows.shared.conn.prepare_cached(sql)?.execute(params![rows.table.t, bind_key(&key)])?;
             refused.extend(place.repairs.iter().map(|(c, value)| (name.clone(), *c, component::bytes_of(value))));
         }
     }

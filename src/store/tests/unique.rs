@@ -171,3 +171,28 @@ fn values_swapped_on_one_side_are_swapped_on_the_other() {
     assert_eq!(text(&b, "SELECT group_concat(code) FROM (SELECT code FROM item ORDER BY id)"), "z,x,y");
     assert_eq!(b.view(|view| view.conflicts()).unwrap().len(), 0);
 }
+
+#[test]
+fn an_index_that_one_database_alone_has_hides_rows_there_and_shows_them_when_it_can() {
+    for schema in [
+        "CREATE TABLE item(id INTEGER PRIMARY KEY, code TEXT)",
+        "CREATE TABLE item(id INTEGER PRIMARY KEY, code TEXT, other TEXT UNIQUE)",
+    ] {
+        let [mut a, mut b, _] = three(schema, "item");
+        b.run("CREATE UNIQUE INDEX own ON item(code); INSERT INTO item(id, code) VALUES(1, 'tea')");
+        b.store.tend().unwrap();
+        b.seal(2000);
+        a.run("INSERT INTO item(id, code) VALUES(2, 'tea'), (3, 'milk')");
+        a.seal(2001);
+        a.take(&b);
+        b.take(&a);
+        assert_eq!(text(&b, "SELECT group_concat(id) FROM (SELECT id FROM item ORDER BY id)"), "1,3");
+        assert_eq!(text(&a, "SELECT group_concat(id) FROM (SELECT id FROM item ORDER BY id)"), "1,2,3");
+        assert_eq!(b.status().stuck, 1);
+        a.run("UPDATE item SET code = 'coffee' WHERE id = 1");
+        a.seal(3000);
+        b.take(&a);
+        assert_eq!(b.status().stuck, 0, "{schema}");
+        a.equals(&b, &["item"]);
+    }
+}
