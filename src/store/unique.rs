@@ -24,7 +24,7 @@ mod component;
 pub(super) mod index;
 
 pub(super) use books::{claims, contenders, is_contender, keep, repairs, strike};
-pub(super) use component::{Component, Refused, claims_of};
+pub(super) use component::{Component, Member, Refused, claims_of};
 use index::Unique;
 
 /// How often the places of one component are worked out anew because SQLite refused a derived value: each time there is one less.

@@ -43,6 +43,12 @@ impl Member {
     pub(in crate::store) fn differs(&self, place: &Place) -> bool {
         self.shown.as_ref() != Some(&self.target(place))
     }
+
+    /// The columns in which the table shows something else than was merged, and what.
+    pub(in crate::store) fn shown_otherwise(&self) -> Vec<(usize, &Value)> {
+        let shown = self.shown.iter().flatten().zip(&self.row.values).enumerate();
+        shown.filter(|(_, (shown, merged))| shown != merged).map(|(column, (shown, _))| (column, shown)).collect()
+    }
 }
 
 /// All of them, and what the rule says.
@@ -54,6 +60,7 @@ pub(in crate::store) struct Component {
 }
 
 impl Component {
+    /// The rows of these names and all that hang on them.
     pub(in crate::store) fn around(
         rows: &mut SqliteRows<'_>,
         names: impl IntoIterator<Item = Name>,
