@@ -92,19 +92,17 @@ fn read_column(definition: &mut Definition, at: usize, parsed: &ColumnDefinition
     }
 }
 
+/// A key as the text says it; whether it is the rowid only the indexes tell.
+fn primary_key(terms: Vec<Term>, is_autoincrement: bool, on_conflict: OnConflict) -> PrimaryKey {
+    PrimaryKey { terms, is_rowid: false, is_autoincrement, is_natural: false, on_conflict }
+}
+
 fn read_column_constraints(definition: &mut Definition, at: usize, parsed: &ColumnDefinition<'_>) {
     for named in parsed.constraints {
         match &named.constraint {
             ColumnConstraint::PrimaryKey { order, conflict_clause, auto_increment } => {
                 let terms = vec![column_term(definition, at, matches!(order, Some(SortOrder::Desc)))];
-                let on_conflict = conflict(*conflict_clause);
-                definition.key = Some(PrimaryKey {
-                    terms,
-                    is_rowid: false,
-                    is_autoincrement: *auto_increment,
-                    is_natural: false,
-                    on_conflict,
-                });
+                definition.key = Some(primary_key(terms, *auto_increment, conflict(*conflict_clause)));
             }
             ColumnConstraint::NotNull { nullable: false, conflict_clause } => {
                 definition.columns[at].not_null = Some(conflict(*conflict_clause));
@@ -154,14 +152,7 @@ fn read_table_constraint(definition: &mut Definition, named: &NamedTableConstrai
                     terms.push(term);
                 }
             }
-            let on_conflict = conflict(*conflict_clause);
-            definition.key = Some(PrimaryKey {
-                terms,
-                is_rowid: false,
-                is_autoincrement: *auto_increment,
-                is_natural: false,
-                on_conflict,
-            });
+            definition.key = Some(primary_key(terms, *auto_increment, conflict(*conflict_clause)));
         }
         TableConstraint::Unique { columns, conflict_clause } => {
             let terms = columns.iter().map(|c| term(c, definition)).collect();

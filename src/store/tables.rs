@@ -91,7 +91,7 @@ impl Tables {
             let definition: Vec<u8> = row.get(5)?;
             let is_new = row.get::<_, i64>(6)? == 0;
             let name: String = row.get(2)?;
-            if let Some(tracked) = Tracked::build(conn, t, id, name, columns, names, definition, is_new)? {
+            if let Some(tracked) = Tracked::build(conn, cookie, t, id, name, columns, names, definition, is_new)? {
                 tables.by_id.insert(id, t);
                 tables.all.insert(t, tracked);
             }
@@ -252,6 +252,7 @@ impl Tracked {
     #[allow(clippy::too_many_arguments)]
     fn build(
         conn: &Connection,
+        cookie: i64,
         t: i64,
         id: TableId,
         name: String,
@@ -271,7 +272,6 @@ impl Tracked {
         let key: Vec<usize> = def.key_columns().iter().filter_map(|(c, _)| place(c)).collect();
         let sql = Sql::new(t, &name, &names, &key);
         let shown_key = merge.id_column.map_or_else(|| key.clone(), |id| vec![id]);
-        let cookie: i64 = conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
         let uniques = super::unique::index::of(&def, &name, &names, &shown_key, &format!("_p2p_alone_{t}_{cookie}"));
         let (refs, referring) = (BTreeMap::new(), Vec::new());
         Ok(Some(Self { t, name, merge, columns, names, groups, refs, referring, uniques, is_new, definition, sql }))

@@ -60,7 +60,7 @@ pub trait Table {
 pub struct Row {
     /// Its name.
     pub name: Name,
-    /// Its values as merged, references as names.
+    /// Its values as merged, a reference as the key that it shows.
     pub values: Vec<Value>,
     /// When each of them was claimed: the stamp of the write, or of its settle.
     pub claims: Vec<Stamp>,

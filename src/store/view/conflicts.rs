@@ -189,24 +189,35 @@ fn taken(
     let located = rows.merging(|merge| merge.located(name))?.filter(|(_, record)| !record.is_hidden);
     let Some(state) = located.and_then(|(_, record)| record.state) else { return Ok(Vec::new()) };
     let Some(cell) = state.cell(column) else { return Ok(Vec::new()) };
-    let writes = state.writes[column].iter().filter(|w| w.value == *cell.value || w.stamp == cell.stamp);
+    let writes = &state.writes[column];
+    let Some(won) = writes.iter().find(|w| w.stamp == cell.stamp) else { return Ok(Vec::new()) };
     let text = key_text(rows, name)?;
-    let mut lines = Vec::new();
-    for Write { stamp, .. } in writes {
-        lines.push(ConflictLine {
-            id: None,
-            table: table.name.clone(),
-            key: text.clone(),
-            name: name.clone(),
-            column: table.names.get(column).cloned().unwrap_or_default(),
-            value: cell.value.clone(),
-            shown: value_shown(rows, column, cell.value)?,
-            fate: Fate::Taken,
-            stamp: *stamp,
-            by: None,
-        });
-    }
-    Ok(lines)
+    let same = writes.iter().filter(|w| w.value == won.value);
+    same.map(|write| written(rows, table, name, &text, column, write, Fate::Taken)).collect()
+}
+
+/// A write that stands in the merged state and not in the table.
+fn written(
+    rows: &mut SqliteRows<'_>,
+    table: &Tracked,
+    name: &Name,
+    key: &str,
+    column: usize,
+    write: &Write,
+    fate: Fate,
+) -> Result<ConflictLine, StoreError> {
+    Ok(ConflictLine {
+        id: None,
+        table: table.name.clone(),
+        key: key.to_owned(),
+        name: name.clone(),
+        column: table.names.get(column).cloned().unwrap_or_default(),
+        value: write.value.clone(),
+        shown: value_shown(rows, column, &write.value)?,
+        fate,
+        stamp: write.stamp,
+        by: None,
+    })
 }
 
 enum Shown {
@@ -244,26 +255,12 @@ fn hidden_row(
 ) -> Result<Vec<ConflictLine>, StoreError> {
     let Some(record) = rows.record(key)?.filter(|r| r.is_hidden) else { return Ok(Vec::new()) };
     let Some(state) = &record.state else { return Ok(Vec::new()) };
-    let name = match key {
-        Key::Id(id) => Name::Born { dot: record.born.dot(), id: record.birth_id.unwrap_or(*id) },
-        Key::Name(bytes) => Name::Key(bytes.clone()),
-    };
+    let name = rows.merging(|merge| Ok(merge.name_of(key, &record)))?;
     let text = key_text(rows, &name)?;
     let mut lines = Vec::new();
     for (column, writes) in state.writes.iter().enumerate() {
         for write in writes {
-            lines.push(ConflictLine {
-                id: None,
-                table: table.name.clone(),
-                key: text.clone(),
-                name: name.clone(),
-                column: table.names.get(column).cloned().unwrap_or_default(),
-                value: write.value.clone(),
-                shown: value_shown(rows, column, &write.value)?,
-                fate: Fate::Hidden(why.to_owned()),
-                stamp: write.stamp,
-                by: None,
-            });
+            lines.push(written(rows, table, &name, &text, column, write, Fate::Hidden(why.to_owned()))?);
         }
     }
     Ok(lines)
