@@ -208,6 +208,23 @@ fn with_the_network_off_keys_are_exchanged_and_entries_move_by_hand() {
     assert_eq!(one(&a, "SELECT count(*) FROM note"), "0");
 }
 
+#[test]
+fn with_the_network_off_a_sync_comes_back_when_all_that_was_imported_is_merged() {
+    let world = World::new();
+    let a = world.tracked("a", SALE);
+    // As many entries as one pass through the gate can't merge.
+    for item in 0..300 {
+        a.execute_batch(&format!("INSERT INTO sale(item) VALUES({item})")).unwrap();
+        one(&a, "SELECT p2p_seal()");
+    }
+    let b = world.open("b");
+    one(&b, "SELECT p2p_config('network', 'off')");
+    join(&b, &a);
+    carry(&world, &a, &b);
+    one(&b, "SELECT p2p_sync()");
+    assert_eq!(one(&b, "SELECT count(*) FROM sale"), "300");
+}
+
 /// Moves all entries in a file, as on a stick.
 fn carry(world: &World, from: &Connection, to: &Connection) {
     let stick = world.path("stick");

@@ -168,13 +168,14 @@ impl Replica {
             Ok(()) => {}
             Err(why) => return Some(Err(why)),
         }
+        // What came in is not level before it is merged, a peer's and what was imported by hand alike.
+        let open = self.open.as_ref().filter(|o| !o.must_apply)?;
         if !self.is_networked() {
             return Some(Ok(format!("local: sealed; {}", self.why_local())));
         }
         if self.links.has_batches() || self.links.is_proving() || self.links.dialer.is_trying() {
             return None;
         }
-        let open = self.open.as_ref().filter(|o| !o.must_apply)?;
         let (mut peers, mut holding_back) = (0, 0);
         for link in self.links.iter() {
             let status = link.session.status(&open.store).ok()?;
