@@ -22,6 +22,16 @@ CREATE TABLE IF NOT EXISTS _p2p_table(
   note TEXT NOT NULL DEFAULT ''
 );
 
+-- Tables that were altered since they were announced, taken apart: what counts of each element, and what it was written by.
+CREATE TABLE IF NOT EXISTS _p2p_schema(
+  t INTEGER NOT NULL,
+  element BLOB NOT NULL,
+  says BLOB,                                      -- NULL: it is gone
+  clock INTEGER, author INTEGER, seq INTEGER, op INTEGER, -- no clock: the next seal tells it; all 0: as announced
+  PRIMARY KEY(t, element)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _p2p_schema_untold ON _p2p_schema(t) WHERE clock IS NULL;
+
 -- Markers: which rows of tracked tables were touched since the last seal. Written by triggers in plain SQL, by any
 -- process; read and removed by the seal. Without types, so that a key stands here as it stands in its table, and
 -- without a constraint that could fail: the outer statement's OR clause would apply to it. Each column costs every

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 pub mod bytes;
 mod compare;
 mod create;
+pub mod element;
 pub mod expr;
 pub mod list;
 mod local;

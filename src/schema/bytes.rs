@@ -20,19 +20,11 @@ impl Definition {
         out.bytes(self.name.as_bytes());
         out.u8(u8::from(self.without_rowid) | u8::from(self.strict) << 1);
         list_of(&self.columns, out, write_column);
-        option(self.key.as_ref(), out, |key, out| {
-            list_of(&key.terms, out, write_term);
-            let flags = [key.is_rowid, key.is_autoincrement, key.is_natural];
-            let flags = flags.iter().enumerate().fold(0, |all, (bit, is)| all | u8::from(*is) << bit);
-            out.raw(&[flags, conflict_byte(key.on_conflict)]);
-        });
+        option(self.key.as_ref(), out, write_key);
         list_of(&self.uniques, out, write_index);
         list_of(&self.indexes, out, write_index);
         list_of(&self.foreign_keys, out, write_foreign_key);
-        list_of(&self.checks, out, |check, out| {
-            option(check.name.as_ref(), out, |name, out| out.bytes(name.as_bytes()));
-            check.expr.write(out);
-        });
+        list_of(&self.checks, out, write_check);
         list_of(&self.notes, out, |note, out| out.bytes(note.as_bytes()));
     }
 
@@ -70,9 +62,7 @@ impl Definition {
             uniques: items(r, "unique indexes", |r| read_index(r, count))?,
             indexes: items(r, "indexes", |r| read_index(r, count))?,
             foreign_keys: items(r, "foreign keys", |r| read_foreign_key(r, count))?,
-            checks: items(r, "checks", |r| {
-                Ok(Check { name: optional(r, name)?, expr: Expr::read(r, count, Place::Row)? })
-            })?,
+            checks: items(r, "checks", |r| read_check(r, count))?,
             notes: items(r, "notes", |r| text(r, "note", limit::IDENTIFIER_BYTES_MAX))?,
             columns,
         };
@@ -133,7 +123,7 @@ pub(super) fn flags(r: &mut Reader<'_>, bits: u32) -> Result<u8, Malformed> {
     Ok(got)
 }
 
-fn name(r: &mut Reader<'_>) -> Result<String, Malformed> {
+pub(super) fn name(r: &mut Reader<'_>) -> Result<String, Malformed> {
     let name = text(r, "name", limit::IDENTIFIER_BYTES_MAX)?;
     if name.is_empty() { Err(Malformed::Rule("a name is empty")) } else { Ok(name) }
 }
@@ -143,7 +133,7 @@ fn list_of<T>(all: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>)) {
     all.iter().for_each(|item| write(item, out));
 }
 
-fn items<'a, T>(
+pub(super) fn items<'a, T>(
     r: &mut Reader<'a>,
     what: &'static str,
     mut read: impl FnMut(&mut Reader<'a>) -> Result<T, Malformed>,
@@ -163,7 +153,7 @@ fn option<T>(value: Option<&T>, out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u
     }
 }
 
-fn optional<'a, T>(
+pub(super) fn optional<'a, T>(
     r: &mut Reader<'a>,
     read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
 ) -> Result<Option<T>, Malformed> {
@@ -177,18 +167,26 @@ fn column(r: &mut Reader<'_>, columns: usize) -> Result<usize, Malformed> {
 
 fn write_column(column: &Column, out: &mut Vec<u8>) {
     out.bytes(column.name.as_bytes());
+    write_column_type(column, out);
+    option(column.generated.as_ref(), out, write_generated);
+}
+
+fn read_column(r: &mut Reader<'_>, columns: usize) -> Result<Column, Malformed> {
+    let name = name(r)?;
+    let column = read_column_type(r, name)?;
+    Ok(Column { generated: optional(r, |r| read_generated(r, columns))?, ..column })
+}
+
+/// A column but for its name and what it is generated from.
+pub(super) fn write_column_type(column: &Column, out: &mut Vec<u8>) {
     out.bytes(column.declared.as_bytes());
     out.bytes(column.collation.as_bytes());
     option(column.not_null.as_ref(), out, |n, out| out.u8(conflict_byte(*n)));
     option(column.default.as_ref(), out, |d, out| d.write(out));
-    option(column.generated.as_ref(), out, |g, out| {
-        g.expr.write(out);
-        out.u8(u8::from(g.is_stored));
-    });
 }
 
-fn read_column(r: &mut Reader<'_>, columns: usize) -> Result<Column, Malformed> {
-    let (name, declared) = (name(r)?, text(r, "type", limit::IDENTIFIER_BYTES_MAX)?);
+pub(super) fn read_column_type(r: &mut Reader<'_>, name: String) -> Result<Column, Malformed> {
+    let declared = text(r, "type", limit::IDENTIFIER_BYTES_MAX)?;
     if !list::is_type(&declared) {
         return Err(Malformed::Rule("a column's type is none"));
     }
@@ -197,14 +195,37 @@ fn read_column(r: &mut Reader<'_>, columns: usize) -> Result<Column, Malformed> 
         declared,
         collation: self::name(r)?,
         not_null: optional(r, read_conflict)?,
-        default: optional(r, |r| Expr::read(r, columns, Place::Default))?,
-        generated: optional(r, |r| {
-            Ok(Generated { expr: Expr::read(r, columns, Place::Row)?, is_stored: flags(r, 1)? != 0 })
-        })?,
+        default: optional(r, |r| Expr::read(r, 0, Place::Default))?,
+        generated: None,
     })
 }
 
-fn read_key(r: &mut Reader<'_>, columns: usize) -> Result<PrimaryKey, Malformed> {
+pub(super) fn write_generated(generated: &Generated, out: &mut Vec<u8>) {
+    generated.expr.write(out);
+    out.u8(u8::from(generated.is_stored));
+}
+
+pub(super) fn read_generated(r: &mut Reader<'_>, columns: usize) -> Result<Generated, Malformed> {
+    Ok(Generated { expr: Expr::read(r, columns, Place::Row)?, is_stored: flags(r, 1)? != 0 })
+}
+
+pub(super) fn write_check(check: &Check, out: &mut Vec<u8>) {
+    option(check.name.as_ref(), out, |name, out| out.bytes(name.as_bytes()));
+    check.expr.write(out);
+}
+
+pub(super) fn read_check(r: &mut Reader<'_>, columns: usize) -> Result<Check, Malformed> {
+    Ok(Check { name: optional(r, name)?, expr: Expr::read(r, columns, Place::Row)? })
+}
+
+pub(super) fn write_key(key: &PrimaryKey, out: &mut Vec<u8>) {
+    list_of(&key.terms, out, write_term);
+    let flags = [key.is_rowid, key.is_autoincrement, key.is_natural];
+    let flags = flags.iter().enumerate().fold(0, |all, (bit, is)| all | u8::from(*is) << bit);
+    out.raw(&[flags, conflict_byte(key.on_conflict)]);
+}
+
+pub(super) fn read_key(r: &mut Reader<'_>, columns: usize) -> Result<PrimaryKey, Malformed> {
     let terms = items(r, "columns of a key", |r| read_term(r, columns))?;
     let flags = flags(r, 3)?;
     let has = |bit: u8| flags & bit != 0;
@@ -235,14 +256,14 @@ fn read_term(r: &mut Reader<'_>, columns: usize) -> Result<Term, Malformed> {
     Ok(Term { part, collation: name(r)?, is_descending: flags(r, 1)? != 0 })
 }
 
-fn write_index(index: &Index, out: &mut Vec<u8>) {
+pub(super) fn write_index(index: &Index, out: &mut Vec<u8>) {
     option(index.name.as_ref(), out, |name, out| out.bytes(name.as_bytes()));
     list_of(&index.terms, out, write_term);
     option(index.filter.as_ref(), out, |filter, out| filter.write(out));
     out.u8(conflict_byte(index.on_conflict));
 }
 
-fn read_index(r: &mut Reader<'_>, columns: usize) -> Result<Index, Malformed> {
+pub(super) fn read_index(r: &mut Reader<'_>, columns: usize) -> Result<Index, Malformed> {
     let index = Index {
         name: optional(r, name)?,
         terms: items(r, "terms of an index", |r| read_term(r, columns))?,
@@ -260,14 +281,14 @@ fn read_index(r: &mut Reader<'_>, columns: usize) -> Result<Index, Malformed> {
     }
 }
 
-fn write_foreign_key(key: &ForeignKey, out: &mut Vec<u8>) {
+pub(super) fn write_foreign_key(key: &ForeignKey, out: &mut Vec<u8>) {
     list_of(&key.columns, out, |c, out| out.uvarint(*c as u64));
     out.bytes(key.parent.as_bytes());
     list_of(&key.parent_columns, out, |c, out| out.bytes(c.as_bytes()));
     out.raw(&[action_byte(key.on_delete), action_byte(key.on_update), u8::from(key.is_deferred)]);
 }
 
-fn read_foreign_key(r: &mut Reader<'_>, columns: usize) -> Result<ForeignKey, Malformed> {
+pub(super) fn read_foreign_key(r: &mut Reader<'_>, columns: usize) -> Result<ForeignKey, Malformed> {
     let key = ForeignKey {
         columns: items(r, "columns of a foreign key", |r| column(r, columns))?,
         parent: name(r)?,

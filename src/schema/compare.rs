@@ -57,7 +57,7 @@ impl Definition {
         Self { checks: vec![super::Check { name: None, expr: check.expr.clone() }], ..Self::nothing() }
     }
 
-    fn nothing() -> Self {
+    pub(super) fn nothing() -> Self {
         Self {
             name: String::new(),
             columns: Vec::new(),

@@ -67,6 +67,21 @@ impl Definition {
         sql
     }
 
+    /// ALTER TABLE … ADD COLUMN for one of its columns.
+    pub(crate) fn add_column_sql(&self, name: &str) -> Option<String> {
+        let at = self.columns.iter().position(|c| c.name == name)?;
+        Some(format!(
+            "ALTER TABLE main.{} ADD COLUMN {}",
+            Quoted(&self.name),
+            self.column_sql(at, &self.column_names())
+        ))
+    }
+
+    /// CREATE INDEX for those of its indexes that constrain nothing and are meant.
+    pub(crate) fn index_sqls(&self, is_meant: impl Fn(&Index) -> bool) -> Vec<String> {
+        self.indexes.iter().filter(|i| is_meant(i)).filter_map(|i| self.index_sql(i, "INDEX")).collect()
+    }
+
     fn index_sql(&self, index: &Index, kind: &str) -> Option<String> {
         let names = self.column_names();
         let filter = index.filter.as_ref().map(|f| format!(" WHERE {}", f.sql(&names))).unwrap_or_default();

@@ -285,12 +285,30 @@ impl Expr {
         }
     }
 
+    /// Calls `f` on the number of each column that it names.
+    pub(super) fn each_column(&mut self, f: &mut dyn FnMut(&mut usize)) {
+        let Self::Listed(Tree(steps)) = self else { return };
+        for step in steps {
+            if let Step::Column(c) = step {
+                f(c);
+            }
+        }
+    }
+
     /// Its text for the local schema.
     pub fn sql(&self, columns: &[&str]) -> String {
         match self {
             Self::Listed(tree) => tree.sql(columns),
             Self::Unlisted { text, .. } => text.clone(),
         }
+    }
+
+    /// Is it one value, whenever it is asked?
+    pub fn is_constant(&self) -> bool {
+        let is_constant = |s: &Step| {
+            matches!(s, Step::Null | Step::Truth(_) | Step::Number(_) | Step::Text(_) | Step::Blob(_) | Step::Unary(_))
+        };
+        matches!(self, Self::Listed(Tree(steps)) if steps.iter().all(is_constant))
     }
 
     /// What is not on the list.

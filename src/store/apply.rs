@@ -212,15 +212,20 @@ impl Store {
             super::waiting::show(shared, authors, digest, showable)?;
         }
         if is_changed {
-            self.retry("SELECT t, name FROM _p2p_stuck WHERE NOT waits LIMIT 1000")?;
+            self.retry("SELECT t, name FROM _p2p_stuck WHERE NOT waits LIMIT 1000", [])?;
         }
         Ok(())
     }
 
-    fn retry(&mut self, sql: &str) -> Result<(), StoreError> {
+    /// Shows what of a table could not be shown before: it is another one now.
+    pub(super) fn retry_table(&mut self, t: i64) -> Result<(), StoreError> {
+        self.retry("SELECT t, name FROM _p2p_stuck WHERE t = ?1 AND NOT waits", [t])
+    }
+
+    fn retry(&mut self, sql: &str, params: impl rusqlite::Params) -> Result<(), StoreError> {
         let stuck: Vec<_> = {
             let mut statement = self.conn.prepare_cached(sql)?;
-            let stuck = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, key_of(row.get_ref(1)?))))?;
+            let stuck = statement.query_map(params, |row| Ok((row.get::<_, i64>(0)?, key_of(row.get_ref(1)?))))?;
             stuck.collect::<rusqlite::Result<_>>()?
         };
         let Self { conn, tables, authors, hasher, digest, flags, .. } = self;

@@ -12,10 +12,12 @@ use super::{StoreError, has_private_tables, records};
 use crate::capture;
 use crate::schema::{Definition, ReadError};
 
+pub(super) mod alter;
 mod armed;
 mod build;
 mod existing;
 mod kinds;
+mod realize;
 
 pub use armed::check_armed;
 pub(super) use armed::reconcile_all;

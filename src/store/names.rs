@@ -23,7 +23,7 @@ impl SqliteRows<'_> {
             Key::Id(id) => Ok(Some(vec![Value::Integer(*id)])),
             Key::Name(bytes) if name::is_hashed(bytes) => {
                 let Some(state) = self.record_of(self.table.t, key)?.and_then(|r| r.state) else { return Ok(None) };
-                let values = self.table.merge.key.iter().map(|(c, _)| state.cell(*c).map(|w| w.value.clone()));
+                let values = self.table.merge.key.iter().map(|(c, _)| self.table.merge.cell(&state, *c).to_value());
                 let Some(values) = values.collect::<Option<Vec<_>>>() else { return Ok(None) };
                 self.key_shown_as(&values)
             }

@@ -168,7 +168,12 @@ impl<'c> SqliteRows<'c> {
         let seen = BTreeMap::new();
         let (clock, author, seq) = Default::default();
         let table = self.table;
-        work(&mut Merge { table: &table.merge, rows: self, context: Context { clock, author, seq, seen: &seen } })
+        work(&mut Merge {
+            table: &table.merge,
+            rows: self,
+            context: Context { clock, author, seq, seen: &seen },
+            absent: &[],
+        })
     }
 
     /// The row as the table has it, as plain SQLite values.

@@ -69,10 +69,10 @@ impl Store {
         self.write(|store| store.seal_in(wall_ms, &mut has_time))
     }
 
-    /// Is there a marker, a table to announce, or a group to close? Needs no write lock.
+    /// Is there a marker, a table to announce or to tell a change of, or a group to close? Needs no write lock.
     pub(super) fn has_to_seal(&mut self) -> Result<bool, StoreError> {
         self.refresh_tables()?;
-        Ok(self.has_markers()? || self.tables.iter().any(|t| t.is_new) || self.is_group_open()?)
+        Ok(self.has_markers()? || self.tables.iter().any(|t| t.is_new || t.is_altered) || self.is_group_open()?)
     }
 
     /// About how many changes of the user are not sealed yet.

@@ -1,5 +1,6 @@
 //! Tracked tables as the store works with them: numbers, keys, references, statements.
 
+use p2pdb_core::affinity::Affinity;
 use p2pdb_core::body::ColumnId;
 use p2pdb_core::id::TableId;
 use p2pdb_core::merge;
@@ -7,6 +8,7 @@ use p2pdb_core::name::Collation;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
+use super::define::alter::{self, UNTOLD};
 use super::unique::index::Unique;
 use super::{StoreError, records};
 use crate::quote::Quoted;
@@ -35,6 +37,8 @@ pub(crate) struct Tracked {
     pub(crate) uniques: Vec<Unique>,
     /// Is it still to be announced?
     pub(crate) is_new: bool,
+    /// Was it altered, and is that still to be told?
+    pub(crate) is_altered: bool,
     /// Its definition's bytes.
     pub(crate) definition: Vec<u8>,
     /// The statements on its rows.
@@ -79,21 +83,25 @@ impl Tables {
     pub(crate) fn load(conn: &Connection) -> Result<Self, StoreError> {
         let cookie = conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
         let mut tables = Self { cookie, ..Self::default() };
-        let mut statement = conn
-            .prepare("SELECT t, id, name, columns, names, definition, state FROM _p2p_table WHERE state IN (0, 1)")?;
+        // A file that an older library made has no place for what is altered, until a node opened it.
+        let untold = if alter::has_place(conn)? { UNTOLD } else { "0" };
+        let sql = format!(
+            "SELECT t, id, name, columns, names, definition, state, {untold} FROM _p2p_table a WHERE state IN (0, 1)"
+        );
+        let mut statement = conn.prepare(&sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let t: i64 = row.get(0)?;
             let id = TableId(row.get(1)?);
-            let columns: Vec<u8> = row.get(3)?;
-            let columns: Vec<_> = columns.chunks_exact(4).map(|c| ColumnId([c[0], c[1], c[2], c[3]])).collect();
+            let columns = column_ids(row.get_ref(3)?.as_blob()?);
             let names: Vec<String> = schema::read_names(&row.get::<_, String>(4)?);
             let definition: Vec<u8> = row.get(5)?;
             let is_new = row.get::<_, i64>(6)? == 0;
             let name: String = row.get(2)?;
             if let Some(tracked) = Tracked::build(conn, cookie, t, id, name, columns, names, definition, is_new)? {
+                let is_altered = row.get(7)?;
                 tables.by_id.insert(id, t);
-                tables.all.insert(t, tracked);
+                tables.all.insert(t, Tracked { is_altered, ..tracked });
             }
         }
         drop(rows);
@@ -123,9 +131,9 @@ impl Tables {
         self.all.values()
     }
 
-    /// All tables are in the log now.
+    /// All tables are in the log now as they are.
     pub(crate) fn set_announced(&mut self) {
-        self.all.values_mut().for_each(|t| t.is_new = false);
+        self.all.values_mut().for_each(|t| (t.is_new, t.is_altered) = (false, false));
     }
 
     /// Columns of any table that mean rows of table `t`.
@@ -225,9 +233,14 @@ fn foreign_keys(conn: &Connection, child: &Tracked, tables: &Tables) -> Result<V
     Ok(found)
 }
 
+/// The ids of a table's columns, as `_p2p_table.columns` keeps them.
+pub(super) fn column_ids(bytes: &[u8]) -> Vec<ColumnId> {
+    bytes.chunks_exact(4).map(|c| ColumnId([c[0], c[1], c[2], c[3]])).collect()
+}
+
 /// What the merge knows of a table with these columns, whether it is here or not. Which of them are references depends on the
 /// other tables.
-pub(super) fn merged(id: TableId, definition: &Definition, names: &[String]) -> merge::Table {
+pub(super) fn merged(id: TableId, definition: &Definition, columns: &[ColumnId], names: &[String]) -> merge::Table {
     let place = |column: &str| names.iter().position(|n| n.eq_ignore_ascii_case(column));
     let key = definition.key_columns();
     let mut key: Vec<_> = key.into_iter().filter_map(|(c, collation)| Some((place(&c)?, collation))).collect();
@@ -236,7 +249,19 @@ pub(super) fn merged(id: TableId, definition: &Definition, names: &[String]) -> 
         id_column = key.first().map(|k| k.0);
         key.clear();
     }
-    merge::Table { id, id_column, key, columns: names.len(), refs: Vec::new() }
+    let mut order: Vec<_> = columns.iter().copied().zip(0..).collect();
+    order.sort_unstable();
+    let affinities = definition.columns.iter().filter(|c| c.generated.is_none()).map(|c| Affinity::of(&c.declared));
+    merge::Table {
+        id,
+        id_column,
+        key,
+        columns: names.len(),
+        refs: Vec::new(),
+        order,
+        affinities: affinities.collect(),
+        fills: BTreeMap::new(),
+    }
 }
 
 /// Is the table here with all these columns? The schema may have moved since it was looked at.
@@ -266,7 +291,9 @@ impl Tracked {
             return Ok(None);
         }
         let place = |column: &str| names.iter().position(|n| n.eq_ignore_ascii_case(column));
-        let merge = merged(id, &def, &names);
+        let mut merge = merged(id, &def, &columns, &names);
+        let fills = alter::fills(conn, t, &def, &columns)?.into_iter();
+        merge.fills = fills.filter_map(|(id, fill)| Some((columns.iter().position(|c| *c == id)?, fill))).collect();
         let groups =
             def.check_groups_by_name().into_iter().map(|g| g.iter().filter_map(|c| place(c)).collect()).collect();
         let key: Vec<usize> = def.key_columns().iter().filter_map(|(c, _)| place(c)).collect();
@@ -274,7 +301,21 @@ impl Tracked {
         let shown_key = merge.id_column.map_or_else(|| key.clone(), |id| vec![id]);
         let uniques = super::unique::index::of(&def, &name, &names, &shown_key, &format!("_p2p_alone_{t}_{cookie}"));
         let (refs, referring) = (BTreeMap::new(), Vec::new());
-        Ok(Some(Self { t, name, merge, columns, names, groups, refs, referring, uniques, is_new, definition, sql }))
+        Ok(Some(Self {
+            t,
+            name,
+            merge,
+            columns,
+            names,
+            groups,
+            refs,
+            referring,
+            uniques,
+            is_new,
+            is_altered: false,
+            definition,
+            sql,
+        }))
     }
 
     /// The key columns, of either kind.

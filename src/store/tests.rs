@@ -2,6 +2,7 @@ use super::*;
 use rusqlite::types::{Value as Sql, ValueRef};
 use std::path::Path;
 
+mod alter;
 mod arrival;
 mod columns;
 mod fork;

@@ -23,7 +23,7 @@ mod books;
 mod component;
 pub(super) mod index;
 
-pub(super) use books::{claims, contenders, is_contender, keep, repairs, strike};
+pub(super) use books::{all, claims, contenders, is_contender, keep, repairs, strike};
 pub(super) use component::{Component, Member, Refused, claims_of};
 use index::Unique;
 

@@ -5,7 +5,7 @@
 //! together, as they would never one by one.
 
 use p2pdb_core::body::Cell;
-use p2pdb_core::merge::{Key, Rows};
+use p2pdb_core::merge::{Key, Rows, Table};
 use p2pdb_core::name::Name;
 use p2pdb_core::row::RowState;
 use std::collections::BTreeSet;
@@ -74,7 +74,7 @@ fn is_free(
     names: &BTreeSet<(i64, Name)>,
 ) -> Result<bool, StoreError> {
     let Some(table) = shared.tables.get(waiting.t) else { return Ok(false) };
-    let mut cells = cells_of(&waiting.state, table.merge.columns);
+    let mut cells = cells_of(&table.merge, &waiting.state);
     for (column, parent) in &table.refs {
         // A key can't be told before the row that it is made of is there: such rows come one after the other.
         let is_key = table.merge.key.iter().any(|(c, _)| c == column);
@@ -113,7 +113,7 @@ pub(super) fn show(
         if rows.record(&key)?.is_none_or(|r| r.is_hidden) {
             continue;
         }
-        let cells = cells_of(&state, table.merge.columns);
+        let cells = cells_of(&table.merge, &state);
         let is_key = |column: usize| table.merge.key.iter().any(|(c, _)| *c == column);
         let refs = cells.into_iter().enumerate().filter(|(c, cell)| matches!(cell, Cell::Ref(_)) && !is_key(*c));
         let refs: Vec<_> = refs.collect();
@@ -131,6 +131,6 @@ pub(super) fn show(
     super::apply::follow_up(shared, authors, digest)
 }
 
-fn cells_of(state: &RowState, columns: usize) -> Vec<Cell<'_>> {
-    (0..columns).map(|c| state.cell(c).map_or(Cell::Null, |w| Cell::from(w.value))).collect()
+fn cells_of<'s>(table: &'s Table, state: &'s RowState) -> Vec<Cell<'s>> {
+    (0..table.columns).map(|c| table.cell(state, c)).collect()
 }

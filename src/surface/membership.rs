@@ -207,7 +207,10 @@ fn rejoin(call: &Call<'_>, mut sidecar: Sidecar, ticket: &Ticket, merges: bool) 
         })?;
         merged = match tables.as_slice() {
             [] => "; no table waits to be merged, those that arrive are".to_owned(),
-            tables => format!("; rows merged into the group's: {}", tables.join(", ")),
+            tables => {
+                let names: Vec<_> = tables.iter().map(|(_, name)| name.as_str()).collect();
+                format!("; rows merged into the group's: {}", names.join(", "))
+            }
         };
     }
     ticket.addresses.iter().for_each(|a| sidecar.remember(a));

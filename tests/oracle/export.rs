@@ -41,7 +41,7 @@ impl Export<'_> {
         let mut ops = Vec::new();
         let mut sections = body.sections();
         while let Some(mut section) = sections.next().unwrap() {
-            if matches!(section.kind, Kind::Define | Kind::Part | Kind::Unseen) {
+            if !section.kind.has_rows() {
                 ops.push(json!({"op": "nop"}));
                 continue;
             }
@@ -95,7 +95,7 @@ impl Export<'_> {
                 let value = &cells[columns[0]];
                 json!({"op": "set", "t": table.name, "row": name, "col": columns[0], "at": stamp(&row.at.unwrap()), "v": value})
             }
-            Kind::Define | Kind::Part | Kind::Unseen => unreachable!(),
+            Kind::Define | Kind::Part | Kind::Unseen | Kind::Alter => unreachable!(),
         }
     }
 

@@ -27,6 +27,14 @@ pub use write::BodyWriter;
 pub struct ColumnId(pub [u8; 4]);
 
 impl ColumnId {
+    /// # Errors
+    /// [`Malformed`] if fewer bytes are left.
+    pub fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut id = [0; 4];
+        id.copy_from_slice(r.raw(4, "column id")?);
+        Ok(Self(id))
+    }
+
     /// The id of a column that has no namesake by hash among `taken`.
     pub fn of(name: &str, taken: &[ColumnId]) -> Self {
         (0u32..)
@@ -61,9 +69,16 @@ pub enum Kind {
     /// From some authors the writer had not seen all on one table that its entry says it had: what follows on that table was
     /// written without it.
     Unseen = 7,
+    /// Change an announced table: what of it is otherwise now.
+    Alter = 8,
 }
 
 impl Kind {
+    /// Is it about rows?
+    pub fn has_rows(self) -> bool {
+        matches!(self, Self::Insert | Self::Update | Self::Delete | Self::Settle)
+    }
+
     fn from_u8(got: u8) -> Result<Self, Malformed> {
         Ok(match got {
             1 => Self::Define,
@@ -73,6 +88,7 @@ impl Kind {
             5 => Self::Settle,
             6 => Self::Part,
             7 => Self::Unseen,
+            8 => Self::Alter,
             got => return Err(Malformed::Unknown { what: "section kind", got: got.into() }),
         })
     }

@@ -17,6 +17,12 @@ pub const CELL_HASH_BYTES: usize = 5;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, PartialOrd, Ord)]
 pub struct CellHash(pub u64);
 
+impl CellHash {
+    /// Of a column that nobody has written in the row: it is younger, and shows its fill (see [`crate::merge::Table::fills`]).
+    /// No value has this hash.
+    pub const UNWRITTEN: Self = Self(0xff_ffff_ffff);
+}
+
 /// Hashes cells under a group's key.
 #[derive(Clone, Debug)]
 pub struct CellHasher {
@@ -55,7 +61,8 @@ impl CellHasher {
             }
             Cell::Long { .. } => 0,
         };
-        CellHash(hash & 0xff_ffff_ffff)
+        let hash = CellHash(hash & 0xff_ffff_ffff);
+        if hash == CellHash::UNWRITTEN { CellHash(hash.0 - 1) } else { hash }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Two replicas that merged the same entries have the same digest, hidden rows included; a renumbered
 //! parent does not touch its children, and a forgotten row does not show. A row counts by its name, its
-//! live incarnations, and per column the hash of the cell, the stamp of its write and of its claim.
+//! live incarnations, and per written column its id, the hash of the cell, the stamp of its write and of its
+//! claim. A column that nobody has written in the row adds nothing: so adding one to a table changes no digest.
 
 use crate::body::Cell;
 use crate::cellhash::{CellHash, CellHasher};
@@ -45,11 +46,10 @@ fn write_row(table: &Table, key: &Key, record: &Record, hasher: &CellHasher, out
             record.born
         }
     };
-    for column in 0..table.columns {
-        if let Some((hash, stamp, claim)) = cell(table, key, record, column, hasher) {
+    for (id, column) in &table.order {
+        if let Some((hash, stamp, claim)) = cell(table, key, record, *column, hasher) {
+            out.raw(&id.0);
             write_cell(hash, stamp, claim, born, out);
-        } else {
-            out.u8(0);
         }
     }
 }
@@ -63,15 +63,14 @@ fn cell(
 ) -> Option<(CellHash, Stamp, Stamp)> {
     if let Some(state) = &record.state {
         let w = state.cell(column)?;
-        // A column that the row has no value for is not told from one that holds NULL since birth.
         return Some((hasher.hash(&Cell::from(w.value)), w.stamp, w.claim));
     }
     let stamp = record.stamp(column);
     let hash = match (key, table.id_column) {
         (Key::Id(id), Some(at)) if at == column => hasher.hash(&Cell::from(&Value::Integer(*id))),
-        _ => *record.hashes.get(column)?,
+        _ => record.hash(column),
     };
-    Some((hash, stamp, stamp))
+    (hash != CellHash::UNWRITTEN).then_some((hash, stamp, stamp))
 }
 
 fn write_cell(hash: CellHash, stamp: Stamp, claim: Stamp, born: Stamp, out: &mut Vec<u8>) {

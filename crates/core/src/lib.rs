@@ -7,6 +7,7 @@
 //! code that the extension runs.
 #![forbid(unsafe_code)]
 
+pub mod affinity;
 pub mod backoff;
 pub mod body;
 pub mod causal;

@@ -118,9 +118,11 @@ impl<R: Rows> Merge<'_, R> {
         cells: &[Cell<'_>],
     ) -> Result<(), R::Error> {
         let hashes = self.hashes_of(cells);
-        let differs = |c: &usize| match self.table.id_column {
-            Some(id) if id == *c => old != key,
-            _ => record.hashes.get(*c) != Some(&hashes[*c]),
+        let hasher = self.rows.hasher();
+        let differs = |c: &usize| match (self.table.id_column, record.hash(*c)) {
+            (Some(id), _) if id == *c => old != key,
+            (_, CellHash::UNWRITTEN) => hasher.hash(&self.table.fill(*c)) != hashes[*c],
+            (_, hash) => hash != hashes[*c],
         };
         let changed: Vec<usize> = (0..self.table.columns).filter(differs).collect();
         if changed.is_empty() {
@@ -283,7 +285,12 @@ impl<R: Rows> Merge<'_, R> {
         let values = changed.iter().map(|c| Ok((*c, cells[*c].to_value().ok_or(NOT_WHOLE)?)));
         let values: Vec<_> = values.collect::<Result<_, Malformed>>()?;
         state.update(at, &seen, values);
-        record.hashes = hashes;
+        let is_unwritten = |c: &usize| record.hash(*c) == CellHash::UNWRITTEN && !changed.contains(c);
+        record.hashes = hashes
+            .into_iter()
+            .enumerate()
+            .map(|(c, h)| if is_unwritten(&c) { CellHash::UNWRITTEN } else { h })
+            .collect();
         Ok(self.fit_record(record, key, state))
     }
 
@@ -299,7 +306,7 @@ impl<R: Rows> Merge<'_, R> {
         let mut record = Record::born(at, self.hashes_of(cells));
         if self.needs_state(key, |c| is_literal(&cells[c])) {
             let mut state = RowState::new(self.table.columns);
-            state.insert(at, &[], whole(cells)?);
+            state.insert(at, &[], whole(cells)?.into_iter().enumerate());
             record.state = Some(Box::new(state));
         }
         if let (Key::Name(bytes), true) = (key, self.rows.has_book()) {

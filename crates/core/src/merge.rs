@@ -12,7 +12,8 @@
 //! It does not know SQL: the visible rows stand behind [`Rows`], which the store implements on SQLite and
 //! the simulator in memory.
 
-use crate::body::Cell;
+use crate::affinity::Affinity;
+use crate::body::{Cell, ColumnId};
 use crate::cellhash::CellHash;
 use crate::claim::Claim;
 use crate::clock::{Clock, Stamp};
@@ -44,8 +45,36 @@ pub struct Table {
     pub key: Vec<(usize, Collation)>,
     /// How many columns it has.
     pub columns: usize,
+    /// Its columns in the order of their ids, the same on every replica, in which they count for the digest.
+    pub order: Vec<(ColumnId, usize)>,
+    /// What the columns' types make of values. Where it is empty every value stays as it is.
+    pub affinities: Vec<Affinity>,
+    /// What a column shows in a row for which nobody has written it: one that is older than the column. NULL where nothing stands here.
+    pub fills: BTreeMap<usize, Value>,
     /// Columns that hold references, ascending. Such a column with a plain value in it means no row (rule R4).
     pub refs: Vec<usize>,
+}
+
+impl Table {
+    /// What a column shows that nobody has written.
+    pub fn fill(&self, column: usize) -> Cell<'_> {
+        self.fills.get(&column).map_or(Cell::Null, Cell::from)
+    }
+
+    /// May the column store the value as another?
+    fn may_change(&self, column: usize, cell: &Cell<'_>) -> bool {
+        self.affinities.get(column).is_some_and(|affinity| affinity.may_change(cell))
+    }
+
+    /// May the row's columns store one of these values as another?
+    fn may_change_any(&self, cells: &[Cell<'_>]) -> bool {
+        cells.iter().enumerate().any(|(c, cell)| self.may_change(c, cell))
+    }
+
+    /// What a column of a row holds as merged, or its fill.
+    pub fn cell<'a>(&'a self, state: &'a RowState, column: usize) -> Cell<'a> {
+        state.cell(column).map_or_else(|| self.fill(column), |w| Cell::from(w.value))
+    }
 }
 
 /// Who writes, and what they had seen.
@@ -81,6 +110,8 @@ pub struct Merge<'a, R: Rows> {
     pub rows: &'a mut R,
     /// The entry that is being merged.
     pub context: Context<'a>,
+    /// Columns that the births which are being merged say nothing of: their author did not know them.
+    pub absent: &'a [usize],
 }
 
 /// A row found, with all that is needed to change it.
@@ -91,7 +122,7 @@ struct Found {
 }
 
 impl<R: Rows> Merge<'_, R> {
-    /// A birth: of a row, or of another incarnation of one.
+    /// A birth: of a row, or of another incarnation of one. Absent columns have their fill among the cells.
     ///
     /// # Errors
     /// As [`Rows`], and [`Malformed`] if the cells do not fit the table.
@@ -136,6 +167,10 @@ impl<R: Rows> Merge<'_, R> {
         seen: Option<&[Dot]>,
         cells: &[(usize, Cell<'_>)],
     ) -> Result<(), R::Error> {
+        if cells.is_empty() {
+            // All that it writes are columns that are gone.
+            return Ok(());
+        }
         let at = self.context.stamp(op);
         if let Some(claim) = cells.iter().find(|(c, cell)| self.table.id_column == Some(*c) && is_no_claim(cell)) {
             let rest: Vec<_> = cells.iter().filter(|(c, _)| *c != claim.0).cloned().collect();
@@ -286,6 +321,19 @@ impl<R: Rows> Merge<'_, R> {
         cells.iter().enumerate().map(hash).collect()
     }
 
+    /// The same of a birth.
+    fn birth_hashes(&self, cells: &[Cell<'_>]) -> Vec<CellHash> {
+        let mut hashes = self.hashes_of(cells);
+        self.absent.iter().for_each(|c| hashes[*c] = CellHash::UNWRITTEN);
+        hashes
+    }
+
+    /// What a birth writes.
+    fn written(&self, cells: &[Cell<'_>]) -> Result<Vec<(usize, Value)>, Malformed> {
+        let written = cells.iter().enumerate().filter(|(c, _)| !self.absent.contains(c));
+        written.map(|(c, cell)| Ok((c, own(cell)?))).collect()
+    }
+
     fn find(&mut self, name: &Name) -> Result<Option<Found>, R::Error> {
         match name {
             Name::Key(_) if self.table.id_column.is_some() => Ok(None),
@@ -333,7 +381,7 @@ impl<R: Rows> Merge<'_, R> {
         let Name::Key(bytes) = &name else { return Err(Malformed::Rule("a keyed row is named by its key").into()) };
         let key = Key::Name(bytes.clone());
         let refusal = self.rows.show(&key, cells)?;
-        let mut record = Record::born(at, self.hashes_of(cells));
+        let mut record = Record::born(at, self.birth_hashes(cells));
         if self.rows.has_book() {
             record.has_conflicts = self.rows.strike(&name, None, &self.context)?;
         }
@@ -347,10 +395,14 @@ impl<R: Rows> Merge<'_, R> {
         let key = Key::Name(bytes.clone());
         // A row that refers to itself must not find itself before it is shown.
         let has_refs = cells.iter().any(|c| matches!(c, Cell::Ref(_)));
-        if has_refs || self.rows.has_book() || self.needs_state(&key, |c| cells.get(c).is_some_and(is_literal)) {
+        if has_refs
+            || self.table.may_change_any(cells)
+            || self.rows.has_book()
+            || self.needs_state(&key, |c| cells.get(c).is_some_and(is_literal))
+        {
             return Ok(false);
         }
-        let record = Record::born(at, self.hashes_of(cells));
+        let record = Record::born(at, self.birth_hashes(cells));
         if !self.rows.put_new(&key, &record)? {
             return Ok(false);
         }
@@ -366,12 +418,12 @@ impl<R: Rows> Merge<'_, R> {
         if name.is_none() && self.rows.record(&key)?.is_none() {
             let refusal = self.rows.show(&key, cells)?;
             let name = Name::Born { dot: at.dot(), id };
-            let record = Record::born(at, self.hashes_of(cells));
+            let record = Record::born(at, self.birth_hashes(cells));
             return self.keep_birth(Found { key, name, record }, at, cells, refusal);
         }
         // The id is taken, or a forgotten row is born again under its old name.
         let mut state = RowState::new(self.table.columns);
-        state.insert(at, &[], cells.iter().map(own).collect::<Result<_, _>>()?);
+        state.insert(at, &[], self.written(cells)?);
         let (born, birth_id) = match name {
             Some(Name::Born { dot, id }) => {
                 (Stamp { clock: Clock(0), author: dot.author, seq: dot.seq, op: dot.op }, *id)
@@ -396,16 +448,33 @@ impl<R: Rows> Merge<'_, R> {
         cells: &[Cell<'_>],
         refusal: Option<Refusal>,
     ) -> Result<(), R::Error> {
-        if refusal.is_some() || self.needs_state(&found.key, |c| cells.get(c).is_some_and(is_literal)) {
+        let may_change = self.table.may_change_any(cells);
+        if refusal.is_some() || may_change || self.needs_state(&found.key, |c| cells.get(c).is_some_and(is_literal)) {
             let mut state = RowState::new(self.table.columns);
-            state.insert(at, &[], cells.iter().map(own).collect::<Result<_, _>>()?);
+            state.insert(at, &[], self.written(cells)?);
             if let Some(refusal) = refusal {
                 found.record.is_hidden = true;
                 return self.keep_hidden(found, state, &refusal);
             }
-            found.record.state = Some(Box::new(state));
+            if may_change {
+                self.hash_shown(&mut found.record, &found.key, cells)?;
+            }
+            found.record = self.fit_record(found.record, &found.key, state);
         }
         self.keep(&found, 0)
+    }
+
+    /// The hashes of what the table shows where that may be otherwise than merged.
+    fn hash_shown(&mut self, record: &mut Record, key: &Key, cells: &[Cell<'_>]) -> Result<(), R::Error> {
+        let columns = (0..self.table.columns).filter(|c| record.hash(*c) != CellHash::UNWRITTEN);
+        let columns: Vec<_> = columns.filter(|c| self.table.may_change(*c, &cells[*c])).collect();
+        if columns.is_empty() {
+            return Ok(());
+        }
+        let values = self.rows.values(key)?;
+        let hasher = self.rows.hasher();
+        columns.into_iter().for_each(|c| record.hashes[c] = hasher.hash(&Cell::from(&values[c])));
+        Ok(())
     }
 
     /// The likeliest update: of a plain row under its own key, each column later than before and by one who had seen what was
@@ -423,6 +492,9 @@ impl<R: Rows> Merge<'_, R> {
             _ => return Ok(false),
         };
         let is_of = |record: &Record| !matches!(name, Name::Born { dot, .. } if record.born.dot() != *dot);
+        if cells.iter().any(|(c, cell)| self.table.may_change(*c, cell)) {
+            return Ok(false);
+        }
         let (table, context, hasher) = (self.table, self.context, self.rows.hasher().clone());
         let (mut before, mut share) = (None, (0, 0));
         let is_amended = self.rows.amend(&key, &mut |record| {

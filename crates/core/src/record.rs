@@ -30,7 +30,8 @@ pub struct Record {
     pub born: Stamp,
     /// The id claimed at birth, where it is not the id that the row shows now.
     pub birth_id: Option<i64>,
-    /// A column's hash as shown when last sealed or applied.
+    /// A column's hash as shown when last sealed or applied; of columns behind the last one here nobody wrote any
+    /// ([`Record::hash`]).
     pub hashes: Vec<CellHash>,
     /// Columns written since birth, ascending. Plain rows only.
     pub diverged: Vec<(usize, Stamp)>,
@@ -62,6 +63,11 @@ impl Record {
         }
     }
 
+    /// A column's hash as shown when last sealed or applied.
+    pub fn hash(&self, column: usize) -> CellHash {
+        self.hashes.get(column).copied().unwrap_or(CellHash::UNWRITTEN)
+    }
+
     /// Notes a write to a column of a plain row.
     pub fn diverge(&mut self, column: usize, stamp: Stamp, hash: CellHash) {
         match self.diverged.binary_search_by_key(&column, |d| d.0) {
@@ -69,7 +75,7 @@ impl Record {
             Err(at) => self.diverged.insert(at, (column, stamp)),
         }
         if self.hashes.len() <= column {
-            self.hashes.resize(column + 1, CellHash::default());
+            self.hashes.resize(column + 1, CellHash::UNWRITTEN);
         }
         self.hashes[column] = hash;
     }
@@ -88,13 +94,47 @@ impl Record {
             return (**state).clone();
         }
         let mut state = RowState::new(0);
-        state.insert(self.born, &[], values());
+        state.insert(self.born, &[], values().into_iter().enumerate().filter(|(c, _)| self.is_written(*c)));
         for (column, stamp) in &self.diverged {
             if let Some(write) = state.writes.get_mut(*column).and_then(|w| w.first_mut()) {
                 write.stamp = *stamp;
             }
         }
         state
+    }
+
+    fn is_written(&self, column: usize) -> bool {
+        self.hash(column) != CellHash::UNWRITTEN
+    }
+
+    /// The record where the columns have other numbers: column `c` has number `place(c)` now, or is gone; there are `columns`.
+    pub fn renumbered(mut self, place: &dyn Fn(usize) -> Option<usize>, columns: usize) -> Self {
+        let mut hashes = vec![CellHash::UNWRITTEN; columns];
+        for (c, hash) in self.hashes.iter().enumerate() {
+            if let Some(to) = place(c).filter(|to| *to < columns) {
+                hashes[to] = *hash;
+            }
+        }
+        self.hashes = if self.is_hidden { Vec::new() } else { hashes };
+        self.diverged = self.diverged.iter().filter_map(|(c, stamp)| Some((place(*c)?, *stamp))).collect();
+        self.diverged.sort_unstable_by_key(|d| d.0);
+        if let Some(state) = &mut self.state {
+            let mut writes = vec![Vec::new(); columns];
+            for (c, of_column) in std::mem::take(&mut state.writes).into_iter().enumerate() {
+                if let Some(to) = place(c).filter(|to| *to < columns) {
+                    writes[to] = of_column;
+                }
+            }
+            state.writes = writes;
+            state.settles.retain_mut(|s| {
+                place(s.column).is_some_and(|to| {
+                    s.column = to;
+                    true
+                })
+            });
+            state.settles.sort_unstable_by_key(|s| (s.column, s.at));
+        }
+        self
     }
 
     /// Packs it.

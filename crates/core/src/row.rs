@@ -79,16 +79,16 @@ impl RowState {
         })
     }
 
-    /// A new incarnation with all its values, in place of those in `over` and of its author's own earlier ones, which it
-    /// has seen whether it says so or not. So a row has at most one incarnation an author, and an entry that inserts one
-    /// row again and again costs what its bytes cost.
-    pub fn insert(&mut self, stamp: Stamp, over: &[Dot], values: Vec<Value>) {
-        self.grow(values.len());
+    /// A new incarnation with all the values that its author knew columns for, in place of those in `over` and of its
+    /// author's own earlier ones, which it has seen whether it says so or not. So a row has at most one incarnation an
+    /// author, and an entry that inserts one row again and again costs what its bytes cost.
+    pub fn insert(&mut self, stamp: Stamp, over: &[Dot], values: impl IntoIterator<Item = (usize, Value)>) {
         self.incarnations.retain(|i| i.author != stamp.author);
         self.remove(over);
         self.incarnations.push(stamp);
         self.incarnations.sort_unstable();
-        for (column, value) in values.into_iter().enumerate() {
+        for (column, value) in values {
+            self.grow(column + 1);
             self.writes[column].push(Write { stamp, value, seen: vec![stamp.dot()] });
         }
         self.trim();

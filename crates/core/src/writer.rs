@@ -141,6 +141,13 @@ impl<'k> GroupWriter<'k> {
         self.stamp(op)
     }
 
+    /// Changes an announced table.
+    pub fn alter(&mut self, table: TableId, changes: &[u8]) -> Stamp {
+        self.make_room(0);
+        let op = self.body.alter(table, changes);
+        self.stamp(op)
+    }
+
     /// Entries that are finished and not yet taken.
     pub fn take(&mut self) -> Vec<Written> {
         std::mem::take(&mut self.finished)

@@ -97,7 +97,7 @@ fn apply_ops(db: &mut Database, identity: &Identity, entry: &Entry, seen: &causa
         let places: Vec<_> = section.columns.iter().map(|id| columns.iter().position(|c| c == id)).collect();
         let context = Context { clock: h.clock, author: h.author, seq: h.seq, seen };
         let mut rows = db.rows(t, identity);
-        let mut merge = Merge { table: &table, rows: &mut rows, context };
+        let mut merge = Merge { table: &table, rows: &mut rows, context, absent: &[] };
         let mut row = RowOp::default();
         while section.next_row(&mut row)? {
             apply_row(&mut merge, &section, &row, &places)?;
@@ -134,7 +134,7 @@ fn apply_row(
             (Some((column, cell)), Some(at)) => merge.settle(row.op, named()?, *column, at, cell),
             _ => Ok(()),
         },
-        Kind::Define | Kind::Part | Kind::Unseen => Ok(()),
+        Kind::Define | Kind::Part | Kind::Unseen | Kind::Alter => Ok(()),
     }
 }
 
@@ -146,7 +146,7 @@ fn retry_stuck(db: &mut Database, identity: &Identity) -> Result<(), Malformed> 
         for key in stuck {
             let context = Context { clock: Default::default(), author: Default::default(), seq: Seq(0), seen: &seen };
             let mut rows = db.rows(t, identity);
-            Merge { table: &table, rows: &mut rows, context }.retry(&key)?;
+            Merge { table: &table, rows: &mut rows, context, absent: &[] }.retry(&key)?;
             rows.take_back_freed()?;
         }
     }

@@ -234,7 +234,7 @@ fn take(
                 *settle = (stamp, value);
             }
         }
-        Kind::Define | Kind::Part | Kind::Unseen => {}
+        Kind::Define | Kind::Part | Kind::Unseen | Kind::Alter => {}
     }
 }
 

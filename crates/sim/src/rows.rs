@@ -98,7 +98,12 @@ impl MemoryRows<'_> {
         let (clock, author, seq) = Default::default();
         let Self { grids, digest, hasher, .. } = self;
         let mut rows = MemoryRows { grids, t: schema::LINE, digest, hasher, freed: Vec::new() };
-        work(&mut Merge { table: &table, rows: &mut rows, context: Context { clock, author, seq, seen: &seen } })
+        work(&mut Merge {
+            table: &table,
+            rows: &mut rows,
+            context: Context { clock, author, seq, seen: &seen },
+            absent: &[],
+        })
     }
 
     fn to_display(&self, cell: &Cell<'_>) -> Result<Value, Refusal> {

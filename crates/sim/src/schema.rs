@@ -34,6 +34,9 @@ pub fn table(t: usize) -> Table {
         key: if is_alias(t) { Vec::new() } else { vec![(0, Collation::Binary)] },
         columns: COLUMNS,
         refs: reference(t).into_iter().collect(),
+        order: columns(t).into_iter().enumerate().map(|(c, id)| (id, c)).collect(),
+        fills: Default::default(),
+        affinities: Vec::new(),
     }
 }
 

@@ -114,7 +114,7 @@ impl Sealing<'_, '_, '_> {
         let (table, columns) = (schema::table(t), schema::columns(t));
         let context = Context { clock: self.group.clock(), author: self.own, seq: Seq(0), seen: self.seen };
         let mut rows = self.db.rows(t, self.identity);
-        let mut merge = Merge { table: &table, rows: &mut rows, context };
+        let mut merge = Merge { table: &table, rows: &mut rows, context, absent: &[] };
         work(&mut merge, &mut Pen::new(self.group, table.id, &columns, &[]))
     }
 

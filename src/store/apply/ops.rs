@@ -67,7 +67,7 @@ impl Parts {
 }
 
 impl Store {
-    /// Merges an entry's operations, or only those on one table. True if it announced a table.
+    /// Merges an entry's operations, or only those on one table. True if it announced a table, or altered one.
     pub(super) fn apply_body(
         &mut self,
         body: &Body<'_>,
@@ -85,7 +85,16 @@ impl Store {
                     crate::store::define::build(self, section.table, &section.columns, section.bytes)?;
                     has_defined = true;
                 }
-                Kind::Define => {}
+                Kind::Alter if only.is_none() => {
+                    crate::store::define::alter::apply(
+                        self,
+                        section.table,
+                        section.bytes,
+                        context.stamp(section.first_op),
+                    )?;
+                    has_defined = true;
+                }
+                Kind::Define | Kind::Alter => {}
                 Kind::Unseen => {
                     less_seen.insert(section.table, without(context.seen, &section.unseen));
                 }
@@ -140,7 +149,7 @@ pub(super) fn apply_op(
     parts: &mut Parts,
 ) -> Result<(), StoreError> {
     let shared = rows.shared;
-    let mut merge = Merge { table: &rows.table.merge, rows, context };
+    let mut merge = Merge { table: &rows.table.merge, rows, context, absent: &[] };
     if row.cells.iter().any(|c| matches!(c, Cell::Long { .. })) {
         let whole = row.cells.iter().map(|c| join(c, parts)).collect::<Result<Vec<_>, _>>();
         // Every replica finds the same parts missing: the operation has no effect anywhere.
@@ -212,12 +221,15 @@ fn apply_row(
             if is_in_order {
                 return merge.insert(row.op, row.name.as_ref(), over, cells);
             }
-            let mut all = vec![Cell::Null; merge.table.columns];
+            let table = merge.table;
+            let mut all: Vec<_> = (0..table.columns).map(|c| table.fill(c)).collect();
             for (cell, place) in cells.iter().zip(places) {
                 if let Some(place) = place {
                     all[*place] = cell.clone();
                 }
             }
+            let absent: Vec<usize> = (0..table.columns).filter(|c| !places.contains(&Some(*c))).collect();
+            let mut merge = Merge { table, rows: &mut *merge.rows, context: merge.context, absent: &absent };
             merge.insert(row.op, row.name.as_ref(), over, &all)
         }
         Kind::Update => {
@@ -232,6 +244,6 @@ fn apply_row(
             };
             merge.settle(row.op, named()?, *column, at, cell)
         }
-        Kind::Define | Kind::Part | Kind::Unseen => Ok(()),
+        Kind::Define | Kind::Alter | Kind::Part | Kind::Unseen => Ok(()),
     }
 }

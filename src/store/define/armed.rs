@@ -8,10 +8,8 @@ use p2pdb_core::value::Value;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::{Definition, ReadError, State, StoreError, atomically, read_listed, records, standing};
+use super::{Definition, ReadError, StoreError, atomically, read_listed, records};
 use crate::capture;
-use crate::quote::Quoted;
-use crate::schema;
 
 /// Re-arms every tracked table whose triggers are not as they should be; where they were gone or said something else, all
 /// rows are marked, for the seal to find what changed meanwhile. Returns numbers and names of the tables re-armed.
@@ -20,28 +18,24 @@ use crate::schema;
 /// # Errors
 /// SQLite's; nothing is changed then.
 pub fn check_armed(conn: &Connection) -> Result<Vec<(i64, String)>, StoreError> {
-    let sql = "SELECT t, name, names FROM _p2p_table WHERE state IN (0, 1, 4)";
-    let tracked: Vec<(i64, String, String)> = conn
-        .prepare(sql)?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<rusqlite::Result<_>>()?;
+    let sql = "SELECT t, name FROM _p2p_table WHERE state IN (0, 1, 4)";
+    let tracked: Vec<(i64, String)> =
+        conn.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
     let mut armed = Vec::new();
-    for (t, name, names) in tracked {
-        let name = follow_rename(conn, t, name)?;
+    for (t, name) in tracked {
+        let name = follow_rename(conn, t, &name)?;
         let definition = match read_listed(conn, t, &name) {
             Ok(definition) => definition,
             Err(ReadError::Missing | ReadError::NotATable(_)) => continue,
             Err(ReadError::Sqlite(e)) => return Err(e.into()),
         };
-        let is_back = exchange_again(conn, t, &definition)?;
-        note_columns(conn, t, &definition, &schema::read_names(&names))?;
-        if !is_back && capture::is_armed(conn, t, &definition)? {
+        if capture::is_armed(conn, t, &definition)? {
             continue;
         }
         atomically(conn, || {
             let was_whole = has_texts(conn, t, &definition)?;
             capture::arm(conn, t, &definition)?;
-            if is_back || !was_whole {
+            if !was_whole {
                 reconcile(conn, t, &definition)?;
             }
             Ok(())
@@ -52,55 +46,14 @@ pub fn check_armed(conn: &Connection) -> Result<Vec<(i64, String)>, StoreError> 
 }
 
 /// The table's name now: ALTER TABLE … RENAME takes our triggers along.
-fn follow_rename(conn: &Connection, t: i64, name: String) -> Result<String, StoreError> {
+pub(super) fn follow_rename(conn: &Connection, t: i64, name: &str) -> Result<String, StoreError> {
     let sql = "SELECT tbl_name FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?2
                AND NOT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)";
     let now: Option<String> =
         conn.prepare_cached(sql)?.query_row(params![name, format!("_p2p_{t}i")], |row| row.get(0)).optional()?;
-    let Some(now) = now else { return Ok(name) };
+    let Some(now) = now else { return Ok(name.to_owned()) };
     conn.execute("UPDATE _p2p_table SET name = ?2 WHERE t = ?1", params![t, now])?;
     Ok(now)
-}
-
-/// A table that lost a tracked column, or got one, can't be exchanged as it was announced: it says so.
-fn note_columns(conn: &Connection, t: i64, definition: &Definition, tracked: &[String]) -> Result<(), StoreError> {
-    let now = definition.stored_names();
-    let lacks = |there: &[String], name: &String| !there.iter().any(|n| n.eq_ignore_ascii_case(name));
-    if let Some(gone) = tracked.iter().find(|n| lacks(&now, n)) {
-        let table = Quoted(&definition.name);
-        let note = format!(
-            "the column \"{gone}\" is gone since the table was tracked: its changes are captured and not exchanged until the \
-             table is as it was: ALTER TABLE {table} RENAME COLUMN … TO {0}, or ADD COLUMN {0} where it was the last",
-            Quoted(gone)
-        );
-        let sql = "UPDATE _p2p_table SET state = ?2, note = ?3 WHERE t = ?1";
-        conn.execute(sql, params![t, State::Captured as i64, note])?;
-    } else if let Some(new) = now.iter().find(|n| lacks(tracked, n)) {
-        let note = format!("the column \"{new}\" was added since the table was tracked and is not exchanged yet");
-        let sql = "UPDATE _p2p_table SET note = ?2 WHERE t = ?1 AND note <> ?2 AND state <> ?3";
-        conn.execute(sql, params![t, note, State::Captured as i64])?;
-    }
-    Ok(())
-}
-
-/// A table that had lost a column, and is now what it was announced as, is exchanged again. It is announced anew, which says
-/// nothing new where it was.
-fn exchange_again(conn: &Connection, t: i64, definition: &Definition) -> Result<bool, StoreError> {
-    let sql = "SELECT definition FROM _p2p_table WHERE t = ?1 AND state = ?2";
-    let announced: Option<Vec<u8>> =
-        conn.prepare_cached(sql)?.query_row(params![t, State::Captured as i64], |row| row.get(0)).optional()?;
-    let Some(bytes) = announced else { return Ok(false) };
-    let (state, note) = standing(definition, &bytes);
-    let Ok(announced) = Definition::read(&bytes) else { return Ok(false) };
-    // Columns that were added stand behind those that are exchanged.
-    let mut now = Definition { name: announced.name.clone(), ..definition.clone() };
-    now.columns.truncate(announced.columns.len());
-    if state == State::Captured || now.difference(&announced).is_some() {
-        return Ok(false);
-    }
-    let sql = "UPDATE _p2p_table SET state = ?2, note = ?3 WHERE t = ?1";
-    conn.execute(sql, params![t, state as i64, note])?;
-    Ok(true)
 }
 
 /// Are the triggers there word for word, whatever their age?

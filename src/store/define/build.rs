@@ -9,7 +9,9 @@ use p2pdb_core::id::TableId;
 use p2pdb_core::limit;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Definition, ReadError, State, StoreError, armed, atomically, existing, kinds, list_as, listed, records};
+use super::{
+    Definition, ReadError, State, StoreError, alter, armed, atomically, existing, kinds, list_as, listed, records,
+};
 use crate::capture;
 use crate::schema::Index;
 use crate::store::Store;
@@ -27,17 +29,17 @@ pub(in crate::store) fn build(
         .query_row([id.0], |row| row.get(0))
         .optional()?;
     match known {
-        Some(t) => note_other(&store.conn, t, definition)?,
+        Some(t) => alter::merge_announced(store, t, columns, definition)?,
         None => place(&store.conn, id, columns, definition)?,
     }
     store.refresh_tables()
 }
 
-/// Tries parked tables again: what was in their way may be gone. Returns the names of those that are there now.
+/// Tries parked tables again: what was in their way may be gone. Returns numbers and names of those that are there now.
 ///
 /// # Errors
 /// SQLite's.
-pub fn retry_parked(conn: &Connection) -> Result<Vec<String>, StoreError> {
+pub fn retry_parked(conn: &Connection) -> Result<Vec<(i64, String)>, StoreError> {
     let sql = "SELECT t, id, columns, definition FROM _p2p_table WHERE state = 3";
     let parked = conn
         .prepare(sql)?
@@ -54,20 +56,9 @@ pub fn retry_parked(conn: &Connection) -> Result<Vec<String>, StoreError> {
             conn.execute(sql, params![t, definition.name, names])?;
             arm(conn, t, &definition)
         })?;
-        built.push(definition.name);
+        built.push((t, definition.name));
     }
     Ok(built)
-}
-
-/// The table is known: if this announcement says otherwise than the first, that is worth a note.
-fn note_other(conn: &Connection, t: i64, bytes: &[u8]) -> Result<(), StoreError> {
-    let ours: Vec<u8> = conn.query_row("SELECT definition FROM _p2p_table WHERE t = ?1", [t], |row| row.get(0))?;
-    let (Ok(ours), Ok(theirs)) = (Definition::read(&ours), Definition::read(bytes)) else { return Ok(()) };
-    if let Some(difference) = ours.difference(&theirs) {
-        let note = format!("a peer announced it otherwise: {difference}");
-        conn.execute("UPDATE _p2p_table SET note = ?2 WHERE t = ?1", params![t, note])?;
-    }
-    Ok(())
 }
 
 fn place(conn: &Connection, id: TableId, columns: &[ColumnId], bytes: &[u8]) -> Result<(), StoreError> {

@@ -20,6 +20,7 @@ use super::work::{Shown, Work};
 use crate::capture;
 use crate::store::StoreError;
 use crate::store::authors::Authors;
+use crate::store::define::alter;
 use crate::store::rows::{Shared, SqliteRows};
 use crate::store::seen::{Seen, without};
 use crate::store::tables::Tracked;
@@ -63,11 +64,14 @@ impl<'s, 'k> Sealing<'s, 'k> {
         Self { shared, authors, digest, group, seen, less_seen, before, again, early, has_woken: false, order }
     }
 
-    /// Announces tables that are not in the log yet, and takes up an open group where it was left.
+    /// Announces tables that are not in the log yet, tells what was altered of others, and takes up an open group where it was left.
     pub(super) fn announce(&mut self) -> Result<(), StoreError> {
         for table in self.shared.tables.iter().filter(|t| t.is_new) {
             self.group.define(table.merge.id, &table.columns, &table.definition);
             self.shared.conn.execute("UPDATE _p2p_table SET state = 1 WHERE t = ?1", [table.t])?;
+        }
+        for table in self.shared.tables.iter().filter(|t| t.is_altered) {
+            alter::tell(self.shared.conn, self.authors, &mut self.group, table.t, table.merge.id)?;
         }
         let mut statement = self.shared.conn.prepare_cached("SELECT t, key, name FROM _p2p_before")?;
         let mut rows = statement.query([])?;
@@ -165,7 +169,7 @@ impl<'s, 'k> Sealing<'s, 'k> {
         let mut rows = SqliteRows::new(self.shared, table, self.authors, self.digest)?;
         let seen = self.less_seen.get(&table.merge.id).unwrap_or(&self.seen);
         let context = Context { clock: self.group.clock(), author: self.group.author(), seq: Seq(0), seen };
-        let mut merge = Merge { table: &table.merge, rows: &mut rows, context };
+        let mut merge = Merge { table: &table.merge, rows: &mut rows, context, absent: &[] };
         let mut pen = Pen::new(&mut self.group, table.merge.id, &table.columns, &table.groups);
         work(&mut merge, &mut pen)
     }

@@ -1,6 +1,5 @@
 //! Rows whose values in unique indexes hang on one another.
 
-use p2pdb_core::body::Cell;
 use p2pdb_core::merge::{Key, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::row::RowState;
@@ -220,14 +219,16 @@ fn read(rows: &mut SqliteRows<'_>, name: &Name) -> Result<Option<Member>, StoreE
     if let (Key::Id(id), Some(column), Some(_)) = (&key, rows.table.merge.id_column, &shown) {
         values[column] = Value::Integer(*id);
     }
-    let claims = (0..values.len()).map(|c| state.cell(c).map_or(record.born, |w| w.claim)).collect();
+    // What nobody wrote is claimed as of the row's birth.
+    let born = state.incarnations.first().copied().unwrap_or(record.born);
+    let claims = (0..values.len()).map(|c| state.cell(c).map_or(born, |w| w.claim)).collect();
     Ok(Some(Member { key, state, row: Row { name: name.clone(), values, claims }, shown }))
 }
 
 /// The merged values as the table would show them; none while a row that they refer to is not there.
 fn as_shown(rows: &mut SqliteRows<'_>, state: &RowState) -> Result<Option<Vec<Value>>, StoreError> {
-    let columns = 0..rows.table.merge.columns;
-    let cells: Vec<_> = columns.map(|c| state.cell(c).map_or(Cell::Null, |w| Cell::from(w.value))).collect();
+    let table = &rows.table.merge;
+    let cells: Vec<_> = (0..table.columns).map(|c| table.cell(state, c)).collect();
     let shown = rows.resolve(cells.iter().enumerate())?;
     Ok(shown.ok().map(|cells| cells.iter().map(|cell| cell.to_value().unwrap_or(Value::Null)).collect()))
 }

@@ -232,7 +232,8 @@ fn shown(rows: &mut SqliteRows<'_>, table: &Tracked, name: &Name) -> Result<Show
     match record.state {
         Some(state) if record.is_hidden => Ok(Shown::Hidden(state)),
         Some(state) => {
-            let cell = |c: usize| state.cell(c).map_or((Value::Null, record.born), |w| (w.value.clone(), w.stamp));
+            let value = |c: usize| table.merge.cell(&state, c).to_value().unwrap_or(Value::Null);
+            let cell = |c: usize| (value(c), state.cell(c).map_or(record.born, |w| w.stamp));
             let mut cells: Vec<_> = (0..table.merge.columns).map(cell).collect();
             for (column, value) in unique::repairs(rows.shared.conn, table.t, name)? {
                 cells[column].0 = value;

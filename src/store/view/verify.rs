@@ -93,7 +93,7 @@ impl View<'_> {
     /// Every table that has records, as the merge knows it: those too that are untracked, or gone, or not as they were
     /// announced. Their rows are the user's own; their records still count in the digest.
     fn recorded(&self) -> Result<Vec<(i64, merge::Table)>, StoreError> {
-        let sql = "SELECT t, id, names, definition FROM _p2p_table a
+        let sql = "SELECT t, id, names, definition, columns FROM _p2p_table a
             WHERE EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = '_p2p_row_' || t) ORDER BY t";
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
@@ -101,7 +101,8 @@ impl View<'_> {
         while let Some(row) = rows.next()? {
             let names = schema::read_names(&row.get::<_, String>(2)?);
             let Some(definition) = schema::read_definition(row.get_ref(3)?.as_blob()?)? else { continue };
-            recorded.push((row.get(0)?, tables::merged(TableId(row.get(1)?), &definition, &names)));
+            let columns = tables::column_ids(row.get_ref(4)?.as_blob()?);
+            recorded.push((row.get(0)?, tables::merged(TableId(row.get(1)?), &definition, &columns, &names)));
         }
         Ok(recorded)
     }
@@ -216,8 +217,11 @@ fn compare(
         let is_id = table.merge.id_column == Some(column);
         let state = record.state.as_ref().and_then(|s| s.cell(column));
         let literal = state.is_some_and(|w| table.refs.contains_key(&column) && !matches!(w.value, Value::Ref(_)));
-        let hash: CellHash = rows.hasher().hash(&Cell::from(value));
-        if !is_id && !literal && record.hashes.get(column) != Some(&hash) {
+        let merged = match record.hash(column) {
+            CellHash::UNWRITTEN => rows.hasher().hash(&table.merge.fill(column)),
+            hash => hash,
+        };
+        if !is_id && !literal && merged != rows.hasher().hash(&Cell::from(value)) {
             return Ok(Some(format!("column \"{}\" holds another value than was merged", table.names[column])));
         }
     }

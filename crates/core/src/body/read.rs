@@ -152,6 +152,10 @@ impl<'a, 'b> Section<'a, 'b> {
             (section.bytes, section.unseen) = (&[], read_unseen(&mut r, authors)?);
             return r.end().map(|()| section);
         }
+        if kind == Kind::Alter {
+            section.bytes = r.rest();
+            return Ok(section);
+        }
         section.columns = read_columns(&mut r)?;
         section.written = section.columns.len();
         if kind == Kind::Define {
@@ -220,7 +224,7 @@ impl<'a, 'b> Section<'a, 'b> {
     /// # Errors
     /// [`Malformed`] if the bytes are none.
     pub fn next_row(&mut self, row: &mut RowOp<'a>) -> Result<bool, Malformed> {
-        if matches!(self.kind, Kind::Define | Kind::Part | Kind::Unseen) {
+        if !self.kind.has_rows() {
             return Ok(false);
         }
         if self.at_row == self.rows {
@@ -256,12 +260,7 @@ impl<'a, 'b> Section<'a, 'b> {
 
 /// Bytes bound no cells: many rows of NULL stand in a few of them. Gives how many there are with this section.
 fn check_cells(before: usize, section: &Section<'_, '_>) -> Result<usize, Malformed> {
-    let here = match section.kind {
-        Kind::Define | Kind::Part | Kind::Unseen => 0,
-        Kind::Insert | Kind::Update | Kind::Delete | Kind::Settle => {
-            section.rows.saturating_mul(section.columns.len().max(1))
-        }
-    };
+    let here = if section.kind.has_rows() { section.rows.saturating_mul(section.columns.len().max(1)) } else { 0 };
     let cells = before.saturating_add(here);
     if cells > limit::BODY_CELLS_MAX {
         let (got, max) = (cells as u64, limit::BODY_CELLS_MAX as u64);
@@ -273,7 +272,7 @@ fn check_cells(before: usize, section: &Section<'_, '_>) -> Result<usize, Malfor
 /// Each kind has its flags; update, delete and settle must name their rows.
 fn check_flags(kind: Kind, flags: u8) -> Result<(), Malformed> {
     let (allowed, needed) = match kind {
-        Kind::Define | Kind::Part | Kind::Unseen => (0, 0),
+        Kind::Define | Kind::Part | Kind::Unseen | Kind::Alter => (0, 0),
         Kind::Insert => (FLAG_NAMED | FLAG_SEEN, 0),
         Kind::Update => (FLAG_NAMED | FLAG_SEEN | FLAG_SNAPSHOT, FLAG_NAMED),
         Kind::Delete => (FLAG_NAMED | FLAG_SEEN | FLAG_AUTO, FLAG_NAMED),

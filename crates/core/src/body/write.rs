@@ -142,6 +142,13 @@ impl BodyWriter {
         self.count()
     }
 
+    /// Adds a change of an announced table: what of it is otherwise now, as bytes.
+    pub fn alter(&mut self, table: TableId, changes: &[u8]) -> u32 {
+        self.close();
+        self.section(Kind::Alter, 0, &[&table.0[..], changes].concat());
+        self.count()
+    }
+
     /// Adds one part of a long value.
     pub fn part(&mut self, bytes: &[u8]) -> u32 {
         self.close();

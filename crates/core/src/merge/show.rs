@@ -3,8 +3,10 @@
 //! A row that can't be shown is *hidden*: its state is kept whole in its record and the reason beside it. A row that
 //! refers to one that is not visible is hidden until that one is.
 
-use super::{Found, Key, Member, Merge, Refusal, Rows, is_literal, own};
+use super::{Found, Key, Member, Merge, Refusal, Rows, Table, is_literal};
+use crate::affinity;
 use crate::body::Cell;
+use crate::cellhash::CellHash;
 use crate::claim;
 use crate::clock::Stamp;
 use crate::id::Dot;
@@ -22,10 +24,9 @@ impl<R: Rows> Merge<'_, R> {
         cells: &[Cell<'_>],
     ) -> Result<(), R::Error> {
         let before = self.expand(&found)?;
-        let values: Vec<Value> = cells.iter().map(own).collect::<Result<_, _>>()?;
+        let incoming = self.written(cells)?;
         let mut after = before.clone();
-        after.insert(at, over, values.clone());
-        let incoming: Vec<_> = values.into_iter().enumerate().collect();
+        after.insert(at, over, incoming.iter().cloned());
         self.finish(found, &before, after, at, &incoming)
     }
 
@@ -87,7 +88,7 @@ impl<R: Rows> Merge<'_, R> {
     }
 
     fn missing(&mut self, name: &Name, state: &RowState) -> Result<Option<Refusal>, R::Error> {
-        let mut cells = self.cells_of(state, None);
+        let mut cells = Self::cells_of(self.table, state, None);
         // A row that refers to itself waits for nobody.
         let own = Cell::Ref(name.clone());
         cells.iter_mut().filter(|c| **c == own).for_each(|c| *c = Cell::Null);
@@ -205,32 +206,81 @@ impl<R: Rows> Merge<'_, R> {
         Ok(())
     }
 
+    /// Columns of a row have other types now, and show its values otherwise. What they were merged as stays: the record says it,
+    /// or what is shown tells. Where neither does somebody wrote them.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn retype(&mut self, key: &Key, columns: &[usize]) -> Result<(), R::Error> {
+        let Some(mut record) = self.rows.record(key)?.filter(|r| !r.is_hidden) else { return Ok(()) };
+        let shown = self.rows.values(key)?;
+        let hasher = self.rows.hasher().clone();
+        let hash = |value: &Value| hasher.hash(&Cell::from(value));
+        let mut merged = shown.clone();
+        let mut changed = Vec::new();
+        for c in columns.iter().copied().filter(|c| record.hash(*c) != CellHash::UNWRITTEN) {
+            let (old, new) = (record.hash(c), hash(&shown[c]));
+            if old == new {
+                continue;
+            }
+            let source = match &record.state {
+                Some(state) => state.cell(c).map(|w| w.value.clone()).filter(|value| hash(value) == old),
+                None => affinity::sources(&shown[c]).into_iter().find(|value| hash(value) == old),
+            };
+            if let Some(source) = source {
+                merged[c] = source;
+                changed.push((c, new));
+            }
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let state = record.expand(|| merged);
+        changed.into_iter().for_each(|(c, hash)| record.hashes[c] = hash);
+        let record = self.fit_record(record, key, state);
+        self.rows.put(key, &record)
+    }
+
+    /// A row is about to show its values otherwise: its record keeps what they were merged as.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn keep_state(&mut self, key: &Key) -> Result<(), R::Error> {
+        let (Some(mut record), Some(state)) = (self.rows.record(key)?, self.state_of(key)?) else { return Ok(()) };
+        record.diverged.clear();
+        record.state = Some(Box::new(state));
+        self.rows.put(key, &record)
+    }
+
     /// The cells as merged; `id` stands for the cell that is only a claim.
-    pub(super) fn cells_of<'s>(&self, state: &'s RowState, id: Option<i64>) -> Vec<Cell<'s>> {
+    pub(super) fn cells_of<'s>(table: &'s Table, state: &'s RowState, id: Option<i64>) -> Vec<Cell<'s>> {
         let cell = |c: usize| match id {
-            Some(id) if self.table.id_column == Some(c) => Cell::Integer(id),
-            _ => state.cell(c).map_or(Cell::Null, |w| Cell::from(w.value)),
+            Some(id) if table.id_column == Some(c) => Cell::Integer(id),
+            _ => table.cell(state, c),
         };
-        (0..self.table.columns).map(cell).collect()
+        (0..table.columns).map(cell).collect()
     }
 
     /// Changes what differs between the row as shown and its cells; the id is not this function's business.
     pub(super) fn show_cells(&mut self, found: &mut Found, state: &RowState) -> Result<Option<Refusal>, R::Error> {
         let id = if let Key::Id(id) = found.key { Some(id) } else { None };
         let repairs = self.rows.repairs(&found.name)?;
-        let mut cells = self.cells_of(state, id);
+        let mut cells = Self::cells_of(self.table, state, id);
         repairs.iter().for_each(|(c, value)| cells[*c] = Cell::from(value));
-        let hashes = self.hashes_of(&cells);
+        let mut hashes = self.hashes_of(&cells);
+        let is_unwritten = |c: &usize| state.cell(*c).is_none() && !repairs.iter().any(|(r, _)| r == c);
+        (0..self.table.columns).filter(is_unwritten).for_each(|c| hashes[c] = CellHash::UNWRITTEN);
         if found.record.is_hidden {
             let refusal = self.rows.show(&found.key, &cells)?;
             if refusal.is_none() {
                 found.record.is_hidden = false;
                 found.record.hashes = hashes;
+                self.hash_shown(&mut found.record, &found.key, &cells)?;
             }
             return Ok(refusal);
         }
         self.rows.reclaim(&found.key)?;
-        let differs = |c: &usize| found.record.hashes.get(*c) != Some(&hashes[*c]) && Some(*c) != self.table.id_column;
+        let differs = |c: &usize| found.record.hash(*c) != hashes[*c] && Some(*c) != self.table.id_column;
         let changed: Vec<_> = (0..self.table.columns).filter(differs).map(|c| (c, cells[c].clone())).collect();
         if changed.is_empty() {
             return Ok(None);
@@ -238,6 +288,7 @@ impl<R: Rows> Merge<'_, R> {
         let refusal = self.rows.change(&found.key, &changed)?;
         if refusal.is_none() {
             found.record.hashes = hashes;
+            self.hash_shown(&mut found.record, &found.key, &cells)?;
         }
         Ok(refusal)
     }
@@ -251,9 +302,10 @@ impl<R: Rows> Merge<'_, R> {
             (Key::Id(id), Some(column)) if column == c => {
                 state.cell(c).is_some_and(|w| *w.value == Value::Integer(*id))
             }
-            _ => state
-                .cell(c)
-                .is_some_and(|w| record.hashes.get(c) == Some(&self.rows.hasher().hash(&Cell::from(w.value)))),
+            _ => {
+                let hash = |value| self.rows.hasher().hash(&Cell::from(value));
+                record.hash(c) == state.cell(c).map_or(CellHash::UNWRITTEN, |w| hash(w.value))
+            }
         };
         let literal = |c: usize| state.cell(c).is_some_and(|w| is_literal(&Cell::from(w.value)));
         let is_plain = !record.is_hidden

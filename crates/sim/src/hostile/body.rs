@@ -52,6 +52,7 @@ enum Operation<'a> {
     Define { table: TableId, columns: Vec<ColumnId>, definition: &'a [u8] },
     Part(&'a [u8]),
     Unseen { table: TableId, unseen: Vec<(AuthorId, Seq)> },
+    Alter { table: TableId, changes: &'a [u8] },
     Row { shape: Shape, name: Option<Name>, seen: Option<Vec<Dot>>, at: Option<Stamp>, cells: Vec<Cell<'a>> },
 }
 
@@ -59,7 +60,7 @@ impl Operation<'_> {
     fn cells(&self) -> Option<usize> {
         match self {
             Self::Row { shape, .. } => Some(shape.cells()),
-            Self::Define { .. } | Self::Part(_) | Self::Unseen { .. } => None,
+            Self::Define { .. } | Self::Part(_) | Self::Unseen { .. } | Self::Alter { .. } => None,
         }
     }
 }
@@ -72,6 +73,7 @@ fn operations(raw: &[u8]) -> Result<Vec<Operation<'_>>, Malformed> {
         match kind {
             Kind::Part => all.push(Operation::Part(section.bytes)),
             Kind::Unseen => all.push(Operation::Unseen { table, unseen: section.unseen }),
+            Kind::Alter => all.push(Operation::Alter { table, changes: section.bytes }),
             Kind::Define => {
                 let (columns, definition) = (section.columns.clone(), section.bytes);
                 all.push(Operation::Define { table, columns, definition });
@@ -98,6 +100,7 @@ fn write(operations: &[Operation<'_>]) -> Vec<u8> {
             Operation::Define { table, columns, definition } => body.define(*table, columns, definition),
             Operation::Part(bytes) => body.part(bytes),
             Operation::Unseen { table, unseen } => body.unseen(*table, unseen),
+            Operation::Alter { table, changes } => body.alter(*table, changes),
             Operation::Row { shape, name, seen, at, cells } => {
                 body.row(shape, name.as_ref(), seen.as_deref().unwrap_or_default(), at.as_ref(), cells)
             }
@@ -136,6 +139,7 @@ pub(super) fn every_kind() -> Vec<u8> {
     body.row(&settle, Some(&born), &[], Some(&at), &[Cell::Integer(1 << 40)]);
     body.part(b"part");
     body.unseen(id(TAG), &[(key(2).public().author(), Seq(1))]);
+    body.alter(TableId([9; 8]), b"no change");
     body.finish()
 }
 
