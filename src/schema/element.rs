@@ -282,6 +282,11 @@ impl Definition {
         all
     }
 
+    fn has_index(&self, name: &str) -> bool {
+        let names = self.uniques.iter().chain(&self.indexes).filter_map(|i| i.name.as_ref());
+        names.into_iter().any(|n| n.eq_ignore_ascii_case(name))
+    }
+
     fn constraints<'a>(&'a self, ids: &'a [ColumnId]) -> impl Iterator<Item = (Element, Vec<u8>, Constraint)> + 'a {
         let uniques = self.uniques.iter().map(|index| (Sort::Unique, Constraint::Index(index.clone())));
         let indexes = self.indexes.iter().map(|index| (Sort::Index, Constraint::Index(index.clone())));
@@ -297,21 +302,28 @@ impl Definition {
     }
 
     /// The table that these elements make, its columns in the order that they have in `here`, those that are not there behind
-    /// them, and their ids. What is in `here` as well is taken from there: it knows the text of what can't travel.
+    /// them, and their ids. What is in `here` as well is taken from there: it knows the text of what can't travel. An index that is
+    /// not there gets a name that is not `is_taken`.
     ///
     /// # Errors
     /// What is wrong with the elements, as a sentence.
-    pub fn assemble(elements: &Elements, here: &Self, stored: &[ColumnId]) -> Result<(Self, Vec<ColumnId>), String> {
+    pub fn assemble(
+        elements: &Elements,
+        here: &Self,
+        stored: &[ColumnId],
+        is_taken: &dyn Fn(&str) -> bool,
+    ) -> Result<(Self, Vec<ColumnId>), String> {
         let here_ids = all_ids(here, stored);
         let text = |element| elements.get(&element).map(|says| String::from_utf8_lossy(says).into_owned());
         let mut order: Vec<ColumnId> = stored.to_vec();
         let fresh = elements.keys().filter_map(|e| if let Element::Column(id) = e { Some(*id) } else { None });
         order.extend(fresh.filter(|id| !stored.contains(id)));
         order.retain(|id| elements.contains_key(&Element::Column(*id)));
+        let names = names(elements, &order)?;
         let mut columns = Vec::new();
         for id in &order {
             let says = elements.get(&Element::Column(*id)).map(Vec::as_slice).unwrap_or_default();
-            let name = text(Element::ColumnName(*id)).ok_or("a column has no name")?;
+            let name = names.get(id).cloned().unwrap_or_default();
             let own = here.columns.iter().zip(&here_ids).find(|(_, i)| *i == id).map(|(column, _)| column);
             let column = match own.filter(|column| write_column(column) == says) {
                 Some(own) => Column { name, ..own.clone() },
@@ -360,7 +372,11 @@ impl Definition {
             let Element::Constraint(sort, _) = element else { continue };
             let piece = match own.get(element) {
                 Some(own) => Constraint::renumbered(own, &here_ids, &ids),
-                None => Constraint::read(*sort, says, &ids).map_err(|e| format!("a constraint can't be read: {e}"))?,
+                None => {
+                    let read = Constraint::read(*sort, says, &ids);
+                    let piece = read.map_err(|e| format!("a constraint can't be read: {e}"))?;
+                    piece.map(|piece| piece.named_freely(&|name| is_taken(name) || all.has_index(name)))
+                }
             };
             // One about a column that another database dropped meanwhile goes with it.
             match piece {
@@ -375,6 +391,38 @@ impl Definition {
         Self::read(&all.to_bytes()).map_err(|e| e.to_string())?;
         Ok((all, order))
     }
+}
+
+/// What each column is called. Where two databases gave one name to two columns the lesser id has it, and the other that name
+/// with its id behind it, until it comes free.
+fn names(elements: &Elements, ids: &[ColumnId]) -> Result<BTreeMap<ColumnId, String>, String> {
+    let generated =
+        elements.keys().filter_map(|e| if let Element::Generated(name) = e { Some(name.clone()) } else { None });
+    let mut taken: BTreeSet<String> = generated.collect();
+    let wished = |id: &ColumnId| {
+        let says = elements.get(&Element::ColumnName(*id)).ok_or("a column has no name")?;
+        Ok::<_, String>((*id, String::from_utf8_lossy(says).into_owned()))
+    };
+    let mut names = BTreeMap::new();
+    let wished: BTreeMap<ColumnId, String> = ids.iter().map(wished).collect::<Result<_, _>>()?;
+    let all: BTreeSet<String> = wished.values().map(|name| name.to_ascii_lowercase()).collect();
+    for (id, name) in wished {
+        let mut free = name.clone();
+        if !taken.insert(free.to_ascii_lowercase()) {
+            let hex: String = id.0.iter().map(|b| format!("{b:02x}")).collect();
+            let candidates = (4..=8).map(|digits| format!("{name}_{}", &hex[..digits]));
+            let is_free = |name: &String| {
+                !all.contains(&name.to_ascii_lowercase()) && !taken.contains(&name.to_ascii_lowercase())
+            };
+            free = candidates
+                .into_iter()
+                .find(is_free)
+                .ok_or_else(|| format!("too many columns are called \"{name}\""))?;
+            taken.insert(free.to_ascii_lowercase());
+        }
+        names.insert(id, free);
+    }
+    Ok(names)
 }
 
 struct Named {
@@ -408,6 +456,17 @@ impl Constraint {
             }
         }
         nameless
+    }
+
+    /// The same; an index whose name is taken gets a number behind it.
+    fn named_freely(mut self, is_taken: &dyn Fn(&str) -> bool) -> Self {
+        if let Self::Index(Index { name: Some(name), .. }) = &mut self
+            && is_taken(name)
+        {
+            let free = (2..).map(|n| format!("{name}_{n}")).find(|name| !is_taken(name));
+            *name = free.unwrap_or_default();
+        }
+        self
     }
 
     fn write(&self, ids: &[ColumnId]) -> Vec<u8> {

@@ -3,6 +3,7 @@ use rusqlite::types::{Value as Sql, ValueRef};
 use std::path::Path;
 
 mod alter;
+mod alter_histories;
 mod arrival;
 mod columns;
 mod fork;

@@ -14,7 +14,6 @@ use p2pdb_core::merge::{Key, Refusal, Rows};
 use p2pdb_core::record::Record;
 use p2pdb_core::value::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
-use std::collections::BTreeSet;
 
 use super::alter::{Known, capture_only, known, wanted};
 use super::{Definition, ReadError, State, StoreError, note_of, read_listed};
@@ -103,12 +102,14 @@ fn attempt(store: &mut Store, known: &Known, without: Option<&str>) -> Result<bo
     if now.get(&Element::Key) != wanted.get(&Element::Key) {
         return Err(Refused::Because("its PRIMARY KEY differs".into()));
     }
-    let (whole, _) = Definition::assemble(&wanted, &here, &known.columns).map_err(Refused::Because)?;
+    let is_taken = |name: &str| is_named(&store.conn, name).unwrap_or(true);
+    let (whole, _) = Definition::assemble(&wanted, &here, &known.columns, &is_taken).map_err(Refused::Because)?;
     let wanted_name = whole.name.clone();
     if without.is_some() {
         wanted.retain(|element, _| !matches!(element, Element::Constraint(..)) || now.contains_key(element));
     }
-    let (target, columns) = Definition::assemble(&wanted, &here, &known.columns).map_err(Refused::Because)?;
+    let assembled = Definition::assemble(&wanted, &here, &known.columns, &is_taken);
+    let (target, columns) = assembled.map_err(Refused::Because)?;
     let changes = element::changes(&now, &target.elements(&columns));
     let mut name = here.name.clone();
     if !changes.is_empty() {
@@ -170,15 +171,13 @@ pub(super) fn settle(
 ) -> Result<(), StoreError> {
     let (conn, t) = (&store.conn, known.t);
     let id: TableId = conn.query_row("SELECT id FROM _p2p_table WHERE t = ?1", [t], |row| row.get(0).map(TableId))?;
-    let gone: BTreeSet<usize> = (0..known.columns.len()).filter(|c| !columns.contains(&known.columns[*c])).collect();
     let names = serde_json::Value::from(now.stored_names()).to_string();
     let ids: Vec<u8> = columns.iter().flat_map(|c| c.0).collect();
     let sql = "UPDATE _p2p_table SET name = ?2, names = ?3, columns = ?4, definition = ?5 WHERE t = ?1";
     conn.execute(sql, params![t, now.name, names, ids, now.to_bytes()])?;
     if let Ok(before) = Definition::read(&known.definition) {
         let old = merged(id, &before, &known.columns, &known.names);
-        let order: Vec<usize> = columns.iter().filter_map(|c| known.columns.iter().position(|k| k == c)).collect();
-        if !gone.is_empty() || !order.is_sorted() {
+        if known.columns.iter().enumerate().any(|(at, id)| columns.get(at) != Some(id)) {
             let new = merged(id, now, columns, &now.stored_names());
             renumber_columns(store, t, &known.columns, columns, &old, &new)?;
         }
@@ -366,13 +365,18 @@ pub(super) fn shows_the_same(
     Ok(same >= other)
 }
 
+/// Has a table, an index or anything else in the file that name?
+fn is_named(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE)";
+    conn.prepare_cached(sql)?.query_row([name], |row| row.get(0))
+}
+
 /// The target under a name that is free here: another table that has the name keeps it, and so does this one its own.
 fn rename(conn: &Connection, t: i64, here: &Definition, target: Definition) -> Result<Definition, Refused> {
     if here.name.eq_ignore_ascii_case(&target.name) {
         return Ok(Definition { name: here.name.clone(), ..target });
     }
-    let sql = "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE name = ?1 COLLATE NOCASE)";
-    if conn.query_row(sql, [&target.name], |row| row.get(0))? {
+    if is_named(conn, &target.name)? {
         return Ok(Definition { name: here.name.clone(), ..target });
     }
     let sql = format!("ALTER TABLE main.{} RENAME TO {}", Quoted(&here.name), Quoted(&target.name));

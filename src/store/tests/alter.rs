@@ -349,6 +349,22 @@ fn children_refer_to_a_table_that_was_made_anew_as_before() {
 }
 
 #[test]
+fn two_columns_that_get_one_name_are_told_apart_until_one_gives_it_up() {
+    let (mut a, mut b) = sale();
+    a.run("ALTER TABLE sale RENAME COLUMN item TO what");
+    b.run("ALTER TABLE sale RENAME COLUMN qty TO what");
+    meet(&mut a, &mut b, "sale");
+    let other = text(&a, "SELECT name FROM pragma_table_info('sale') WHERE name GLOB 'what_[0-9a-f]*'");
+    assert_eq!(a.one("SELECT count(*) FROM sale WHERE 'tea' IN (what, \"sale\".\"id\") OR what = 2"), Sql::Integer(1));
+    a.run(&format!("UPDATE sale SET \"{other}\" = \"{other}\" || ''; ALTER TABLE sale RENAME COLUMN what TO which"));
+    meet(&mut a, &mut b, "sale");
+    assert_eq!(
+        a.one("SELECT count(*) FROM pragma_table_info('sale') WHERE name IN ('id', 'what', 'which')"),
+        Sql::Integer(3)
+    );
+}
+
+#[test]
 fn a_late_joiner_goes_through_all_changes() {
     let (mut a, mut b) = sale();
     for (ms, change) in [

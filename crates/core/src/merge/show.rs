@@ -206,8 +206,9 @@ impl<R: Rows> Merge<'_, R> {
         Ok(())
     }
 
-    /// Columns of a row have other types now, and show its values otherwise. What they were merged as stays: the record says it,
-    /// or what is shown tells. Where neither does somebody wrote them.
+    /// Columns of a row have other types now, and show its values otherwise: they show what was merged as the new type stores it.
+    /// The record says what was merged, or what is shown tells. Where neither does, or the column shows something else, the
+    /// user wrote it: the seal will find it.
     ///
     /// # Errors
     /// As [`Rows`].
@@ -216,27 +217,46 @@ impl<R: Rows> Merge<'_, R> {
         let shown = self.rows.values(key)?;
         let hasher = self.rows.hasher().clone();
         let hash = |value: &Value| hasher.hash(&Cell::from(value));
+        // What of the old value is left to be seen: itself, or what the new type made of it.
+        let old = |c: usize, old: CellHash| {
+            let made_of = affinity::sources(&shown[c]).into_iter();
+            [shown[c].clone()].into_iter().chain(made_of).find(|value| hash(value) == old)
+        };
+        let repairs = self.rows.repairs(&self.name_of(key, &record))?;
         let mut merged = shown.clone();
-        let mut changed = Vec::new();
-        for c in columns.iter().copied().filter(|c| record.hash(*c) != CellHash::UNWRITTEN) {
-            let (old, new) = (record.hash(c), hash(&shown[c]));
-            if old == new {
-                continue;
-            }
-            let source = match &record.state {
-                Some(state) => state.cell(c).map(|w| w.value.clone()).filter(|value| hash(value) == old),
-                None => affinity::sources(&shown[c]).into_iter().find(|value| hash(value) == old),
+        let mut again = Vec::new();
+        for c in columns.iter().copied().filter(|c| !repairs.iter().any(|(r, _)| r == c)) {
+            let cell = record.state.as_ref().and_then(|state| state.cell(c)).map(|w| w.value.clone());
+            let fill = self.table.fill(c).to_value().unwrap_or(Value::Null);
+            let (source, value) = match (record.hash(c), cell) {
+                (CellHash::UNWRITTEN, _) => (old(c, hash(&fill)), fill),
+                (was, Some(cell)) => (old(c, was).or_else(|| old(c, hash(&cell))), cell),
+                (was, None) => (old(c, was), old(c, was).unwrap_or(Value::Null)),
             };
-            if let Some(source) = source {
-                merged[c] = source;
-                changed.push((c, new));
+            if source.is_some() {
+                merged[c] = value.clone();
+                again.push((c, value));
             }
         }
-        if changed.is_empty() {
+        // A change of the user's that is not sealed yet is no merged value: of such a row the seal tells all.
+        let is_sealed = |c: usize| {
+            let is_known = again.iter().any(|(a, _)| *a == c) || Some(c) == self.table.id_column;
+            is_known || record.hash(c) == CellHash::UNWRITTEN || record.hash(c) == hash(&shown[c])
+        };
+        if record.state.is_none() && !(0..self.table.columns).all(is_sealed) {
             return Ok(());
         }
-        let state = record.expand(|| merged);
-        changed.into_iter().for_each(|(c, hash)| record.hashes[c] = hash);
+        let cells: Vec<_> = again.iter().map(|(c, value)| (*c, Cell::from(value))).collect();
+        let differs = |(c, cell): &(usize, Cell<'_>)| hash(&shown[*c]) != hasher.hash(cell);
+        if !cells.iter().any(differs) || self.rows.change(key, &cells)?.is_some() {
+            return Ok(());
+        }
+        let (state, now) = (record.expand(|| merged), self.rows.values(key)?);
+        for (c, _) in &again {
+            if record.hash(*c) != CellHash::UNWRITTEN {
+                record.hashes[*c] = hash(&now[*c]);
+            }
+        }
         let record = self.fit_record(record, key, state);
         self.rows.put(key, &record)
     }
