@@ -20,6 +20,7 @@ impl Store {
             let built = define::retry_parked(&store.conn)?;
             // What is tracked may be other tables now under the same cookie.
             store.tables = Tables::load(&store.conn)?;
+            store.copy_triggers()?;
             Ok(!armed.is_empty() || !fresh.is_empty() || !built.is_empty())
         })?;
         self.tended = Some(self.conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?);

@@ -10,6 +10,7 @@ mod identity;
 mod natural;
 mod runs;
 mod steps;
+mod triggers;
 mod unique;
 mod verify;
 

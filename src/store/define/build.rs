@@ -30,7 +30,8 @@ pub(in crate::store) fn build(
         Some(t) => note_other(&store.conn, t, definition)?,
         None => place(&store.conn, id, columns, definition)?,
     }
-    store.refresh_tables()
+    store.refresh_tables()?;
+    store.copy_triggers()
 }
 
 /// Tries parked tables again: what was in their way may be gone. Returns the names of those that are there now.
