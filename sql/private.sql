@@ -44,6 +44,20 @@ CREATE TABLE IF NOT EXISTS _p2p_mark(
   o1                                              -- after a key change the old one, or the old rowid of a row without a name
 );
 
+-- The user's triggers on tracked tables, and what becomes of them on merged rows.
+CREATE TABLE IF NOT EXISTS _p2p_trigger(
+  name TEXT PRIMARY KEY,
+  n INTEGER,                                      -- its row in sqlite_schema; the number of its copy
+  t INTEGER NOT NULL,                             -- the table that it is on
+  event INTEGER,                                  -- 0 insert, 1 update, 2 delete; NULL where its text can't be read
+  sql TEXT NOT NULL,
+  -- 0 it runs, 1 what it did arrives as rows, 2 it writes nothing, 3 it should run and can't
+  state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 3),
+  why TEXT NOT NULL DEFAULT '',
+  failed INTEGER NOT NULL DEFAULT 0,              -- statements on merged rows that it made fail, and that were run without it
+  failure TEXT NOT NULL DEFAULT ''                -- the last time's
+);
+
 -- Authors, by local number. `held` is the end of the chain as stored, `applied` as merged.
 CREATE TABLE IF NOT EXISTS _p2p_author(
   n INTEGER PRIMARY KEY,

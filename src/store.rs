@@ -35,6 +35,7 @@ mod seal;
 mod seen;
 mod tables;
 mod tend;
+mod triggers;
 mod unique;
 mod view;
 mod waiting;
@@ -46,7 +47,10 @@ pub use import::{Drained, stage};
 pub use private::{drop_private_tables, group, has_private_tables};
 pub use receive::{Offered, Received, Taken};
 pub use seal::Sealed;
-pub use view::{ConflictLine, Fate, Finding, Growth, KeyKind, LogLine, Status, TableLine, View};
+pub use triggers::{TriggerState, remove as remove_trigger_copies};
+pub use view::{
+    ConflictLine, Fate, Finding, Growth, KeyKind, LogLine, Status, TableLine, TriggerLine, View, triggers_in_words,
+};
 
 use authors::Authors;
 use tables::Tables;
@@ -78,6 +82,8 @@ pub struct Store {
     flags: flags::Flags,
     /// The schema cookie at which the triggers were last found in place.
     tended: Option<i64>,
+    /// The schema cookie at which the user's triggers were copied.
+    copied: Option<i64>,
     /// Who wrote here before.
     former: fork::Former,
     /// What is known of an atomic group that stays open between two transactions.
@@ -119,7 +125,7 @@ impl Store {
         create_private_tables(&conn)?;
         conn.execute("INSERT OR IGNORE INTO _p2p_meta(key, value) VALUES('group', ?1)", [identity.group.0])?;
         let hasher = CellHasher::new(identity.group);
-        let (authors, tables, flags, life, tended, former, open_group) = Default::default();
+        let (authors, tables, flags, life, tended, copied, former, open_group) = Default::default();
         let mut store = Self {
             conn,
             identity,
@@ -131,6 +137,7 @@ impl Store {
             life,
             flags,
             tended,
+            copied,
             former,
             open_group,
         };
@@ -150,6 +157,7 @@ impl Store {
             return Err(StoreError::OtherGroup);
         }
         self.ensure_same()?;
+        self.copied = None;
         self.digest = u128::from_le_bytes(self.meta::<[u8; 16]>("digest")?.unwrap_or_default());
         self.floor = Clock(self.meta::<i64>("clock")?.unwrap_or_default() as u64);
         self.authors = Authors::load(&self.conn)?;
@@ -172,17 +180,18 @@ impl Store {
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
         self.flags.reset();
         let before = (self.digest, self.floor);
-        let outcome = self.ensure_same().and_then(|()| work(self)).and_then(|value| {
-            if self.digest != before.0 {
-                self.set_meta("digest", self.digest.to_le_bytes())?;
-            }
-            if self.floor != before.1 {
-                self.set_meta("clock", self.floor.0 as i64)?;
-            }
-            self.authors.save(&self.conn)?;
-            self.conn.execute_batch("COMMIT")?;
-            Ok(value)
-        });
+        let outcome =
+            self.ensure_same().and_then(|()| self.copy_triggers()).and_then(|()| work(self)).and_then(|value| {
+                if self.digest != before.0 {
+                    self.set_meta("digest", self.digest.to_le_bytes())?;
+                }
+                if self.floor != before.1 {
+                    self.set_meta("clock", self.floor.0 as i64)?;
+                }
+                self.authors.save(&self.conn)?;
+                self.conn.execute_batch("COMMIT")?;
+                Ok(value)
+            });
         if outcome.is_err() {
             if !self.conn.is_autocommit() {
                 self.conn.execute_batch("ROLLBACK")?;

@@ -67,7 +67,7 @@ pub(super) fn index(sql: &str, name: &str, definition: &Definition) -> Result<In
 }
 
 /// Parses one statement. A panic of the parser is one more text that it can't read.
-fn with_statement<T>(sql: &str, work: impl FnOnce(&Stmt<'_>) -> Result<T, String>) -> Result<T, String> {
+pub(super) fn with_statement<T>(sql: &str, work: impl FnOnce(&Stmt<'_>) -> Result<T, String>) -> Result<T, String> {
     let parsed = catch_unwind(AssertUnwindSafe(|| {
         let bump = Bump::new();
         let mut parser = Parser::new(&bump, sql.as_bytes());
@@ -273,7 +273,7 @@ fn declared(parsed: &Type<'_>) -> Option<String> {
 }
 
 /// A name or string without its quotes, and which they were.
-fn unquote(raw: &str) -> (String, Option<char>) {
+pub(super) fn unquote(raw: &str) -> (String, Option<char>) {
     let Some(open) = raw.chars().next().filter(|c| matches!(c, '"' | '\'' | '`' | '[')) else {
         return (raw.into(), None);
     };

@@ -255,19 +255,26 @@ pub fn track_all(conn: &Connection) -> Result<Vec<(String, Decision)>, StoreErro
 /// # Errors
 /// As [`track_all`].
 pub fn track_new(conn: &Connection) -> Result<Vec<(String, Decision)>, StoreError> {
+    let decisions = track_these(conn, &to_be_tracked(conn)?)?;
+    Ok(decisions.into_iter().filter(|d| matches!(d.1, Decision::Tracked(_))).collect())
+}
+
+/// Tables that [`track_new`] is going to track.
+///
+/// # Errors
+/// SQLite's.
+pub(super) fn to_be_tracked(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let sql = "SELECT value FROM _p2p_meta WHERE key = 'track_all'";
     let is_on: Option<bool> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
-    if is_on != Some(true) {
-        return Ok(Vec::new());
-    }
     let mut fresh = Vec::new();
-    for name in kinds::tables(conn)? {
-        if listed(conn, &name)?.is_empty() {
-            fresh.push(name);
+    if is_on == Some(true) {
+        for name in kinds::tables(conn)? {
+            if listed(conn, &name)?.is_empty() && kinds::read_trackable(conn, &name).is_ok() {
+                fresh.push(name);
+            }
         }
     }
-    let decisions = track_these(conn, &fresh)?;
-    Ok(decisions.into_iter().filter(|d| matches!(d.1, Decision::Tracked(_))).collect())
+    Ok(fresh)
 }
 
 fn track_these(conn: &Connection, names: &[String]) -> Result<Vec<(String, Decision)>, StoreError> {

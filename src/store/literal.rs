@@ -6,7 +6,9 @@ use rusqlite::params;
 
 use super::StoreError;
 use super::rows::{BindValue, Shared, SqliteRows, bind_key, is_unique, key_of};
+use super::triggers;
 use crate::quote::Quoted;
+use crate::schema::trigger::Event;
 
 /// Keeps the list of such values of one visible row.
 pub(super) fn set(rows: &mut SqliteRows<'_>, key: &Key, literals: &[(usize, Value)]) -> Result<(), StoreError> {
@@ -60,7 +62,10 @@ pub(super) fn restore(rows: &mut SqliteRows<'_>) -> Result<(), StoreError> {
         let set = format!("{} = ?{}", Quoted(&table.names[column]), values.len() + 1);
         let sql = format!("UPDATE main.{} SET {set} {}", Quoted(&table.name), table.sql.by_key);
         values.push(Value::Integer(value));
-        let done = conn.prepare_cached(&sql)?.execute(rusqlite::params_from_iter(values.iter().map(BindValue)));
+        let mut update = conn.prepare_cached(&sql)?;
+        let done = triggers::run(conn, t, Event::Update, || {
+            update.execute(rusqlite::params_from_iter(values.iter().map(BindValue)))
+        });
         match done.map_err(|e| (is_unique(&e), e)) {
             Ok(_) => {}
             // A row that moved is referred to by that id now.

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use super::StoreError;
 use super::rows::{BindValue, Shared, SqliteRows, values_of};
 use super::tables::Tracked;
+use super::triggers;
 use crate::quote::Quoted;
+use crate::schema::trigger::Event;
 use p2pdb_core::value::Value;
 
 /// Ids from here on are nobody's: hidden rows stand higher, derived ids are positive.
@@ -53,12 +55,12 @@ fn take_out_and_put_back(
     let mut delete = conn.prepare_cached(&table.sql.delete)?;
     for (old, new) in moves {
         out.push((select.query_row([old], |row| values_of(row, table.merge.columns))?, *new));
-        delete.execute([old])?;
+        triggers::run(conn, table.t, Event::Delete, || delete.execute([old]))?;
     }
     let mut insert = conn.prepare_cached(&table.sql.insert)?;
     for (mut row, new) in out {
         row[id] = Value::Integer(new);
-        insert.execute(params_from_iter(row.iter().map(BindValue)))?;
+        triggers::run(conn, table.t, Event::Insert, || insert.execute(params_from_iter(row.iter().map(BindValue))))?;
     }
     Ok(())
 }
@@ -88,7 +90,8 @@ fn follow(rows: &mut SqliteRows<'_>) -> Result<(), StoreError> {
                 "UPDATE main.{table} SET {name} = (SELECT new FROM temp._p2p_move WHERE old = {name})
                  WHERE {name} IN (SELECT old FROM temp._p2p_move)"
             );
-            conn.prepare_cached(&sql)?.execute([])?;
+            let mut update = conn.prepare_cached(&sql)?;
+            triggers::run(conn, child.t, Event::Update, || update.execute([]))?;
             let is_key = matches!(child.merge.key.as_slice(), [(key, _)] if *key == column);
             if is_key && done.insert(child.t) {
                 todo.push(child.t);

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::rows::{BindValue, Shared, SqliteRows, key_of};
 use super::tables::Tables;
-use super::{Store, StoreError, define, records};
+use super::{Store, StoreError, define, records, triggers};
 use crate::capture;
 use crate::quote::Quoted;
 
@@ -33,6 +33,7 @@ impl Store {
         // A database of its own, on disk where it is large, gone when it is closed.
         let aside = Connection::open("")?;
         self.conn.execute_batch("SAVEPOINT _p2p_replay")?;
+        triggers::switch_off(&self.conn)?;
         for table in self.tables.iter().map(|t| Quoted(&t.name).to_string()).chain(filled.iter().cloned()) {
             self.conn.execute_batch(&format!("DELETE FROM main.{table}"))?;
         }
@@ -43,6 +44,7 @@ impl Store {
             copy(&self.conn, &aside, table)?;
         }
         self.conn.execute_batch("ROLLBACK TO _p2p_replay; RELEASE _p2p_replay")?;
+        self.copied = None;
         for table in &filled {
             self.conn.execute_batch(&format!("DELETE FROM main.{table}"))?;
             copy(&aside, &self.conn, table)?;

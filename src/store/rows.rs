@@ -18,7 +18,9 @@ use super::StoreError;
 use super::authors::Authors;
 use super::flags::Flags;
 use super::tables::{Tables, Tracked};
+use super::triggers;
 use crate::quote::Quoted;
+use crate::schema::trigger::Event;
 
 /// What all tables of a transaction have in common.
 #[derive(Clone, Copy)]
@@ -49,8 +51,10 @@ pub(super) struct Statements<'c> {
     put_new: CachedStatement<'c>,
     forget: CachedStatement<'c>,
     pub(super) select: CachedStatement<'c>,
-    insert: CachedStatement<'c>,
-    delete: CachedStatement<'c>,
+    /// Prepared by the first that needs them: they have the user's triggers compiled, which a connection that only reads may
+    /// not be able to.
+    insert: Option<CachedStatement<'c>>,
+    delete: Option<CachedStatement<'c>>,
 }
 
 impl<'c> Statements<'c> {
@@ -61,10 +65,21 @@ impl<'c> Statements<'c> {
             put_new: conn.prepare_cached(&table.sql.put_new)?,
             forget: conn.prepare_cached(&table.sql.forget)?,
             select: conn.prepare_cached(&table.sql.select)?,
-            insert: conn.prepare_cached(&table.sql.insert)?,
-            delete: conn.prepare_cached(&table.sql.delete)?,
+            insert: None,
+            delete: None,
         })
     }
+}
+
+fn prepared<'s, 'c>(
+    statement: &'s mut Option<CachedStatement<'c>>,
+    conn: &'c Connection,
+    sql: &str,
+) -> rusqlite::Result<&'s mut CachedStatement<'c>> {
+    Ok(match statement {
+        Some(statement) => statement,
+        None => statement.insert(conn.prepare_cached(sql)?),
+    })
 }
 
 /// Binds a value as it is, text of any bytes included.
@@ -194,7 +209,11 @@ impl<'c> SqliteRows<'c> {
     /// Takes the row that SQLite finds under these key values out of the table.
     pub(super) fn delete(&mut self, key: &[Value]) -> Result<(), StoreError> {
         self.note_shown(key, None)?;
-        self.statements.delete.execute(params_from_iter(key.iter().map(BindValue)))?;
+        let Self { shared, table, statements, .. } = self;
+        let delete = prepared(&mut statements.delete, shared.conn, &table.sql.delete)?;
+        triggers::run(shared.conn, table.t, Event::Delete, || {
+            delete.execute(params_from_iter(key.iter().map(BindValue)))
+        })?;
         Ok(())
     }
 
@@ -235,7 +254,13 @@ impl<'c> SqliteRows<'c> {
         record.pack(self.authors, &mut self.packed);
     }
 
-    /// Runs a statement on the visible row. A constraint that refuses it is no failure.
+    fn insert(&mut self, cells: &[Cell<'_>]) -> rusqlite::Result<usize> {
+        let Self { shared, table, statements, .. } = self;
+        let insert = prepared(&mut statements.insert, shared.conn, &table.sql.insert)?;
+        triggers::run(shared.conn, table.t, Event::Insert, || insert.execute(params_from_iter(cells.iter().map(Bind))))
+    }
+
+    /// What a statement on the visible row came to. A constraint that refuses it is no failure.
     fn attempt(outcome: rusqlite::Result<usize>) -> Result<Option<Refusal>, StoreError> {
         match outcome {
             Ok(_) => Ok(None),
@@ -275,10 +300,7 @@ impl Rows for SqliteRows<'_> {
 
     fn amend(&mut self, key: &Key, change: &mut dyn FnMut(Record) -> Option<Record>) -> Result<bool, StoreError> {
         let Self { shared, table, authors, amend, packed, .. } = self;
-        let statement = match amend {
-            Some(statement) => statement,
-            None => amend.insert(shared.conn.prepare_cached(&table.sql.amend)?),
-        };
+        let statement = prepared(amend, shared.conn, &table.sql.amend)?;
         let mut outcome = Ok(false);
         let mut repack = |bytes: &[u8]| {
             let record = match Record::unpack(bytes, &**authors) {
@@ -311,10 +333,10 @@ impl Rows for SqliteRows<'_> {
 
     fn show(&mut self, key: &Key, cells: &[Cell<'_>]) -> Result<Option<Refusal>, StoreError> {
         let refused = if !cells.iter().any(|c| matches!(c, Cell::Ref(_))) {
-            Self::attempt(self.statements.insert.execute(params_from_iter(cells.iter().map(Bind))))?
+            Self::attempt(self.insert(cells))?
         } else {
             match self.resolve(cells.iter().enumerate())? {
-                Ok(cells) => Self::attempt(self.statements.insert.execute(params_from_iter(cells.iter().map(Bind))))?,
+                Ok(cells) => Self::attempt(self.insert(&cells))?,
                 Err(refusal) => Some(refusal),
             }
         };
@@ -351,7 +373,9 @@ impl Rows for SqliteRows<'_> {
         }
         let Some((_, statement)) = &mut self.update else { return Ok(None) };
         let by: Vec<_> = key.iter().map(Cell::from).collect();
-        let refused = Self::attempt(statement.execute(params_from_iter(by.iter().chain(new).map(Bind))))?;
+        let refused = Self::attempt(triggers::run(self.shared.conn, self.table.t, Event::Update, || {
+            statement.execute(params_from_iter(by.iter().chain(new.clone()).map(Bind)))
+        }))?;
         if contends {
             self.note_shown(&key, Some(&columns))?;
         }

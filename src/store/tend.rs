@@ -22,6 +22,7 @@ impl Store {
             built.iter().try_for_each(|(t, _)| define::alter::catch_up(store, *t))?;
             // What is tracked may be other tables now under the same cookie.
             store.tables = Tables::load(&store.conn)?;
+            store.copy_triggers()?;
             Ok(!altered.is_empty() || !armed.is_empty() || !fresh.is_empty() || !built.is_empty())
         })?;
         self.tended = Some(self.conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?);

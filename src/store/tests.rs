@@ -12,6 +12,7 @@ mod identity;
 mod natural;
 mod runs;
 mod steps;
+mod triggers;
 mod unique;
 mod verify;
 

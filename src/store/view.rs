@@ -21,6 +21,7 @@ mod log;
 mod shown;
 mod status;
 mod tables;
+mod triggers;
 mod verify;
 
 pub use conflicts::{ConflictLine, Fate};
@@ -28,6 +29,7 @@ pub use growth::Growth;
 pub use log::LogLine;
 pub use status::Status;
 pub use tables::{KeyKind, TableLine};
+pub use triggers::{TriggerLine, triggers_in_words};
 pub use verify::Finding;
 
 /// A reader of the private tables.

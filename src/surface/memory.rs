@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::actions::{Call, Outcome};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, remove_trigger_copies};
 
 /// `p2p_seal()`
 pub(super) fn seal(call: &Call<'_>) -> Outcome {
@@ -76,6 +76,7 @@ impl Settings {
     }
 
     fn restore(&self, conn: &Connection) -> rusqlite::Result<()> {
+        remove_trigger_copies(conn)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, self.triggers)?;
         let Self { foreign_keys, recursive_triggers, synchronous, cache_size, .. } = self;
         conn.execute_batch(&format!(

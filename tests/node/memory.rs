@@ -40,6 +40,46 @@ fn databases_in_memory_exchange_entries_by_hand() {
     assert_eq!(one(&a, "SELECT state FROM p2p_status"), "local");
 }
 
+/// There the merge runs on the host's own connection: the copies of its triggers must not stay on it, nor write what the host
+/// has under the same name.
+#[test]
+fn a_full_text_index_in_memory_is_fed_by_the_host_and_by_merges_once_each() {
+    let schema = "CREATE TABLE note(id INTEGER PRIMARY KEY, text); CREATE TABLE cache(text);
+        CREATE VIRTUAL TABLE f USING fts5(text, content='note', content_rowid='id');
+        CREATE TRIGGER i AFTER INSERT ON note BEGIN INSERT INTO f(rowid, text) VALUES(new.id, new.text); END;
+        CREATE TRIGGER c AFTER INSERT ON note BEGIN INSERT INTO cache VALUES(new.text); END;";
+    let (a, b) = (open(), open());
+    for conn in [&a, &b] {
+        conn.execute_batch(schema).unwrap();
+        one(conn, "SELECT p2p_track('note')");
+    }
+    one(&a, "SELECT p2p_sync()");
+    let ticket = one(&a, "SELECT p2p_invite()");
+    one(&b, &format!("SELECT p2p_join('{ticket}')"));
+    b.execute_batch("CREATE TEMP TABLE cache(text)").unwrap();
+    for (from, to, text) in [(&a, &b, "tea"), (&b, &a, "milk")] {
+        from.execute("INSERT INTO note(text) VALUES(?1)", [text]).unwrap();
+        one(from, "SELECT p2p_sync()");
+        carry(from, to);
+        one(to, "SELECT p2p_sync()");
+        for conn in [&a, &b] {
+            assert_eq!(one(conn, "SELECT count(*) FROM sqlite_temp_schema WHERE type = 'trigger'"), "0");
+        }
+    }
+    for conn in [&a, &b] {
+        conn.execute_batch("INSERT INTO f(f, rank) VALUES('integrity-check', 1)").unwrap();
+        let found = "SELECT group_concat(text) FROM (SELECT n.text FROM f JOIN note n ON n.id = f.rowid WHERE f MATCH 'tea OR milk' ORDER BY 1)";
+        assert_eq!(one(conn, found), "milk,tea");
+    }
+    let cached = "SELECT (SELECT group_concat(text) FROM main.cache), (SELECT count(*) FROM temp.sqlite_schema WHERE name = 'cache')";
+    assert_eq!(one(&a, cached), "tea,milk");
+    assert_eq!(one(&b, cached), "milk");
+    assert_eq!(one(&b, "SELECT count(*) FROM temp.cache"), "0");
+    let held = "run: i; held back: c: it names \"cache\", which is a temporary table as well";
+    assert_eq!(one(&b, "SELECT triggers FROM p2p_tables WHERE name = 'note'"), held);
+    assert_eq!(one(&a, "SELECT triggers FROM p2p_tables WHERE name = 'note'"), "run: i, c");
+}
+
 #[test]
 fn rows_that_were_here_are_merged_with_the_group_s_in_one_sync() {
     let (a, b) = (open(), open());

@@ -33,6 +33,23 @@ fn a_table_that_was_untracked_by_hand_stays_so_under_all() {
 }
 
 #[test]
+fn the_triggers_of_a_table_are_listed_with_what_becomes_of_them() {
+    let world = World::new();
+    let a = world.tracked("a", SALE);
+    let b = world.joined("b", &a);
+    until(&b, "SELECT state FROM p2p_tables WHERE name = 'sale'", "tracked");
+    let triggers = "SELECT triggers FROM p2p_tables WHERE name = 'sale'";
+    assert_eq!(one(&b, triggers), "");
+    let fts = "CREATE VIRTUAL TABLE f USING fts5(item); CREATE TRIGGER i AFTER INSERT ON sale BEGIN INSERT INTO f(rowid, item) VALUES(new.id, new.item); END";
+    world.plain("b").execute_batch(fts).unwrap();
+    until(&b, triggers, "run: i");
+    a.execute_batch("INSERT INTO sale(item) VALUES('tea')").unwrap();
+    until(&b, "SELECT item FROM f WHERE f MATCH 'tea'", "tea");
+    world.plain("b").execute_batch("DROP TRIGGER i").unwrap();
+    until(&b, triggers, "");
+}
+
+#[test]
 fn untracking_what_is_not_tracked_is_an_error_that_names_it() {
     let world = World::new();
     let a = world.open("a");

@@ -32,7 +32,8 @@ pub(in crate::store) fn build(
         Some(t) => alter::merge_announced(store, t, columns, definition)?,
         None => place(&store.conn, id, columns, definition)?,
     }
-    store.refresh_tables()
+    store.refresh_tables()?;
+    store.copy_triggers()
 }
 
 /// Tries parked tables again: what was in their way may be gone. Returns numbers and names of those that are there now.

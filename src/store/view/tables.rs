@@ -1,6 +1,6 @@
 //! The tracked tables, one line each.
 
-use super::View;
+use super::{TriggerLine, View};
 use crate::quote::Quoted;
 use crate::store::StoreError;
 use crate::store::define::State;
@@ -40,6 +40,8 @@ pub struct TableLine {
     pub state: i64,
     /// What the user should know of it.
     pub note: String,
+    /// The user's triggers on it.
+    pub triggers: Vec<TriggerLine>,
 }
 
 impl View<'_> {
@@ -54,6 +56,7 @@ impl View<'_> {
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
         let mut lines = Vec::new();
+        let mut triggers = self.triggers()?;
         while let Some(row) = rows.next()? {
             let t: i64 = row.get(0)?;
             let tracked = self.tables.get(t);
@@ -76,6 +79,7 @@ impl View<'_> {
                 name,
                 state,
                 note: row.get(4)?,
+                triggers: triggers.remove(&t).unwrap_or_default(),
             });
         }
         Ok(lines)

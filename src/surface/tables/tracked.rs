@@ -5,12 +5,12 @@ use rusqlite::types::Value;
 
 use super::{Definition, Page, text};
 use crate::store::define::State;
-use crate::store::{KeyKind, TableLine, View};
+use crate::store::{KeyKind, TableLine, View, triggers_in_words};
 use crate::surface::attached::Attached;
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_tables",
-    columns: &["name", "key", "columns", "rows", "pending", "parked", "state", "note"],
+    columns: &["name", "key", "columns", "rows", "pending", "parked", "state", "triggers", "note"],
     page,
     insert: None,
 };
@@ -42,6 +42,7 @@ fn row(t: TableLine) -> Vec<Value> {
         Value::Integer(t.pending as i64),
         Value::Integer(t.parked as i64),
         text(state),
+        text(triggers_in_words(&t.triggers)),
         text(t.note),
     ]
 }
