@@ -18,6 +18,7 @@ mod apply;
 mod authors;
 pub mod define;
 mod error;
+mod events;
 mod flags;
 mod fork;
 mod import;
@@ -46,7 +47,7 @@ pub use import::{Drained, stage};
 pub use private::{drop_private_tables, group, has_private_tables};
 pub use receive::{Offered, Received, Taken};
 pub use seal::Sealed;
-pub use view::{ConflictLine, Fate, Finding, Growth, KeyKind, LogLine, Status, TableLine, View};
+pub use view::{ConflictLine, EventLine, Fate, Finding, Growth, KeyKind, LogLine, Status, TableLine, View};
 
 use authors::Authors;
 use tables::Tables;

@@ -40,7 +40,7 @@ pub enum State {
 }
 
 impl State {
-    fn from_i64(state: i64) -> Self {
+    pub(super) fn from_i64(state: i64) -> Self {
         match state {
             0 => Self::New,
             1 => Self::Tracked,

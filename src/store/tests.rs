@@ -4,6 +4,7 @@ use std::path::Path;
 
 mod arrival;
 mod columns;
+mod events;
 mod fork;
 mod hostile;
 mod identity;

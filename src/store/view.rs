@@ -16,6 +16,7 @@ use super::rows::{Shared, SqliteRows};
 use super::tables::{Tables, Tracked};
 
 mod conflicts;
+mod events;
 mod growth;
 mod log;
 mod shown;
@@ -24,8 +25,10 @@ mod tables;
 mod verify;
 
 pub use conflicts::{ConflictLine, Fate};
+pub use events::EventLine;
 pub use growth::Growth;
 pub use log::LogLine;
+pub(super) use shown::{key_value, name_value};
 pub use status::Status;
 pub use tables::{KeyKind, TableLine};
 pub use verify::Finding;

@@ -19,6 +19,7 @@ use super::hosts::Db;
 
 mod conflicts;
 mod entries;
+mod events;
 mod peers;
 mod status;
 mod tracked;
@@ -48,19 +49,22 @@ type Insert = fn(&Attached, &Connection, &[Value]) -> Result<i64, String>;
 pub(super) struct Definition {
     name: &'static str,
     columns: &'static [&'static str],
+    /// The column that holds the rowid too, so that a bound on it is one to start from.
+    number: Option<c_int>,
     /// Rows after a rowid.
     page: fn(&Attached, &Connection, i64) -> Result<Page, String>,
     /// Takes in a row, if the table takes any.
     insert: Option<Insert>,
 }
 
-const DEFINITIONS: [&Definition; 6] = [
+const DEFINITIONS: [&Definition; 7] = [
     &LIFELINE,
     &status::DEFINITION,
     &peers::DEFINITION,
     &tracked::DEFINITION,
     &entries::DEFINITION,
     &conflicts::DEFINITION,
+    &events::DEFINITION,
 ];
 
 /// Connected when the connection is attached, for SQLite to disconnect it when that closes. A table of the user's may have
@@ -68,6 +72,7 @@ const DEFINITIONS: [&Definition; 6] = [
 const LIFELINE: Definition = Definition {
     name: "_p2p_connection",
     columns: &["id"],
+    number: None,
     page: |_, _, _| Ok(Page::whole(Vec::new(), 0)),
     insert: None,
 };
@@ -159,7 +164,8 @@ unsafe impl VTab<'_> for Table {
                         | IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ
                 )
             };
-            let at = info.constraints().position(|c| c.is_usable() && c.column() == -1 && after(&c.operator()));
+            let is_rowid = |column| column == -1 || Some(column) == self.definition.number;
+            let at = info.constraints().position(|c| c.is_usable() && is_rowid(c.column()) && after(&c.operator()));
             info.set_estimated_cost(1_000_000.0);
             if let Some(at) = at {
                 // A bound to start from; SQLite still checks each row.

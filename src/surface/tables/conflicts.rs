@@ -10,6 +10,7 @@ use crate::surface::attached::Attached;
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_conflicts",
     columns: &["id", "\"table\"", "key", "\"column\"", "value", "reason", "time", "author", "by"],
+    number: None,
     page,
     insert: None,
 };

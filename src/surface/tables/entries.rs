@@ -13,6 +13,7 @@ use crate::surface::attached::Attached;
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_log",
     columns: &["hash", "author", "seq", "clock", "time", "prev", "deps", "ops", "bytes", "entry"],
+    number: None,
     page,
     insert: Some(insert),
 };

@@ -9,6 +9,7 @@ use crate::surface::attached::Attached;
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_peers",
     columns: &["peer_id", "address", "path", "state", "rtt_ms", "last_seen", "behind", "ahead", "digest_equal"],
+    number: None,
     page,
     insert: None,
 };

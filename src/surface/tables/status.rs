@@ -26,6 +26,7 @@ pub(super) const DEFINITION: Definition = Definition {
         "next_retry",
         "digest",
     ],
+    number: None,
     page,
     insert: None,
 };

@@ -11,6 +11,7 @@ use crate::surface::attached::Attached;
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_tables",
     columns: &["name", "key", "columns", "rows", "pending", "parked", "state", "note"],
+    number: None,
     page,
     insert: None,
 };
