@@ -47,7 +47,10 @@ pub use import::{Drained, stage};
 pub use private::{drop_private_tables, group, has_private_tables};
 pub use receive::{Offered, Received, Taken};
 pub use seal::Sealed;
-pub use view::{ConflictLine, EventLine, Fate, Finding, Growth, KeyKind, LogLine, Status, TableLine, View};
+pub use view::{
+    Account, ConflictLine, Derived, EventLine, Fate, Finding, Growth, KeyKind, LogLine, Parent, Status, TableLine,
+    View, Waits, Whereabouts, Why,
+};
 
 use authors::Authors;
 use tables::Tables;

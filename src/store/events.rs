@@ -116,21 +116,23 @@ fn row_event(rows: &mut SqliteRows<'_>, name: &Name, before: Standing) -> Result
         }
         (Standing::Shown(old), true) => {
             let old = key_value(rows, &old)?;
-            Some(Event { event: "hidden", old, new: SqlValue::Null, note: reason(rows, &key)? })
+            Some(Event { event: "hidden", old, new: SqlValue::Null, note: rows.why_hidden(&key)? })
         }
         (Standing::Nowhere, true) => {
             let old = name_value(rows, name)?;
-            Some(Event { event: "hidden", old, new: SqlValue::Null, note: reason(rows, &key)? })
+            Some(Event { event: "hidden", old, new: SqlValue::Null, note: rows.why_hidden(&key)? })
         }
         (Standing::Shown(_) | Standing::Nowhere, false) | (Standing::Hidden, true) => None,
     })
 }
 
-/// Why a row is hidden.
-fn reason(rows: &SqliteRows<'_>, key: &Key) -> Result<String, StoreError> {
-    let sql = "SELECT coalesce((SELECT reason FROM _p2p_stuck WHERE t = ?1 AND name = ?2), '')";
-    let params = params![rows.table.t, super::rows::bind_key(key)];
-    Ok(rows.shared.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?)
+impl SqliteRows<'_> {
+    /// Why the row of this key is not in the table as merged; empty where it is.
+    pub(super) fn why_hidden(&self, key: &Key) -> Result<String, StoreError> {
+        let sql = "SELECT coalesce((SELECT reason FROM _p2p_stuck WHERE t = ?1 AND name = ?2), '')";
+        let params = params![self.table.t, super::rows::bind_key(key)];
+        Ok(self.shared.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?)
+    }
 }
 
 /// What became of a table that was announced.

@@ -19,10 +19,12 @@ mod conflicts;
 mod events;
 mod growth;
 mod log;
+mod past;
 mod shown;
 mod status;
 mod tables;
 mod verify;
+mod why;
 
 pub use conflicts::{ConflictLine, Fate};
 pub use events::EventLine;
@@ -32,6 +34,7 @@ pub(super) use shown::{key_value, name_value};
 pub use status::Status;
 pub use tables::{KeyKind, TableLine};
 pub use verify::Finding;
+pub use why::{Account, Derived, Parent, Waits, Whereabouts, Why};
 
 /// A reader of the private tables.
 pub struct View<'c> {

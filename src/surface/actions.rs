@@ -6,7 +6,7 @@ use rusqlite::{Connection, Error, ffi};
 use std::sync::Arc;
 
 use super::attached::Attached;
-use super::{ids, membership, memory, tables};
+use super::{ids, membership, memory, tables, why};
 use crate::node::sidecar::Sidecar;
 use crate::node::{Node, NodeError, config};
 use crate::store::View;
@@ -37,6 +37,11 @@ impl Call<'_> {
             Some(other) => Err(format!("{what} must be text, not {}", other.data_type())),
             None => Err(format!("{what} is missing")),
         }
+    }
+
+    /// All arguments from one on.
+    pub(super) fn rest(&self, from: usize) -> &[Value] {
+        self.args.get(from..).unwrap_or_default()
     }
 
     /// An argument that may be left out or NULL.
@@ -81,15 +86,18 @@ impl Call<'_> {
     }
 }
 
+/// SQLite's way to say that a function takes any number of arguments.
+const ANY: (i32, i32) = (-1, -1);
+
 /// One function of SQL.
 struct Action {
     name: &'static str,
-    /// Fewest and most arguments.
+    /// Fewest and most arguments, or [`ANY`].
     args: (i32, i32),
     run: fn(&Call<'_>) -> Outcome,
 }
 
-const ACTIONS: [Action; 16] = [
+const ACTIONS: [Action; 17] = [
     Action { name: "p2p_version", args: (0, 0), run: |_| Ok(Value::Text(env!("CARGO_PKG_VERSION").into())) },
     Action { name: "p2p_debug", args: (0, 0), run: debug },
     Action { name: "p2p_track", args: (1, 2), run: membership::track },
@@ -106,6 +114,7 @@ const ACTIONS: [Action; 16] = [
     Action { name: "p2p_id", args: (0, 0), run: |_| ids::id().map(Value::Integer).map_err(|e| e.to_string()) },
     Action { name: "p2p_uuid", args: (0, 0), run: |_| Ok(Value::Text(ids::uuid())) },
     Action { name: "p2p_verify", args: (0, 0), run: verify },
+    Action { name: "p2p_why", args: ANY, run: why::why },
 ];
 
 pub(super) fn register(conn: &Connection, attached: &Arc<Attached>) -> rusqlite::Result<()> {

@@ -17,7 +17,7 @@ use super::attached::Attached;
 use super::guard::guard;
 use super::hosts::Db;
 
-mod conflicts;
+pub(super) mod conflicts;
 mod entries;
 mod events;
 mod peers;

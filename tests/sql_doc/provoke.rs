@@ -144,6 +144,16 @@ const SCRIPTS: &[&str] = &[
     "a SELECT p2p_config(1)",
     "a SELECT p2p_track('*')
      a SELECT p2p_config('linger_ms', 250)",
+    // p2p_why
+    "a SELECT p2p_track('*')
+     a SELECT p2p_why('sale', 1)",
+    "a CREATE TABLE t(x INT, y INT, PRIMARY KEY(x, y))
+     a SELECT p2p_track('*')
+     a SELECT p2p_why('t', 1)",
+    "a SELECT p2p_why('t')",
+    "a SELECT p2p_why('t', 1)",
+    "a SELECT p2p_why()",
+    "a SELECT p2p_why(1, 1)",
     // p2p_verify, p2p_log
     "a SELECT p2p_verify()",
     "m SELECT p2p_track('*')
