@@ -48,8 +48,8 @@ pub use private::{drop_private_tables, group, has_private_tables};
 pub use receive::{Offered, Received, Taken};
 pub use seal::Sealed;
 pub use view::{
-    Account, ConflictLine, Derived, EventLine, Fate, Finding, Growth, KeyKind, LogLine, Parent, Status, TableLine,
-    View, Waits, Whereabouts, Why,
+    Account, ConflictLine, Derived, EventLine, Fate, Finding, Growth, KeyKind, LogLine, Parent, Policy, Status,
+    TableLine, View, Waits, Whereabouts, Why,
 };
 
 use authors::Authors;

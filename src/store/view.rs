@@ -32,7 +32,7 @@ pub use growth::Growth;
 pub use log::LogLine;
 pub(super) use shown::{key_value, name_value};
 pub use status::Status;
-pub use tables::{KeyKind, TableLine};
+pub use tables::{KeyKind, Policy, TableLine};
 pub use verify::Finding;
 pub use why::{Account, Derived, Parent, Waits, Whereabouts, Why};
 

@@ -29,7 +29,20 @@ pub(super) struct Call<'a> {
     args: &'a [Value],
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    pub(super) fn new(attached: &'a Attached, conn: &'a Connection, args: &'a [Value]) -> Self {
+        Self { attached, conn, args }
+    }
+
+    /// Runs what may insert into private tables: that is none of the host's business.
+    pub(super) fn keeping_last_rowid<T>(&self, work: impl FnOnce(&Self) -> T) -> T {
+        let last = self.conn.last_insert_rowid();
+        let done = work(self);
+        // SAFETY: the handle is this connection's, in a call that it makes.
+        unsafe { ffi::sqlite3_set_last_insert_rowid(self.conn.handle(), last) };
+        done
+    }
+
     /// An argument that must be text.
     pub(super) fn text(&self, at: usize, what: &str) -> Result<&str, String> {
         match self.args.get(at) {
@@ -137,12 +150,7 @@ fn run(action: &Action, attached: &Attached, ctx: &Context<'_>) -> rusqlite::Res
     if attached.is_over() {
         tables::connect(&conn)?;
     }
-    let call = Call { attached, conn: &conn, args: &args };
-    // What we insert into private tables is none of the host's business.
-    let last = conn.last_insert_rowid();
-    let outcome = (action.run)(&call);
-    // SAFETY: the handle is this connection's, in a call that it makes.
-    unsafe { ffi::sqlite3_set_last_insert_rowid(conn.handle(), last) };
+    let outcome = Call::new(attached, &conn, &args).keeping_last_rowid(action.run);
     outcome.map_err(|why| Error::UserFunctionError(format!("{}: {why}", action.name).into()))
 }
 

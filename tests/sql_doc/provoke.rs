@@ -6,6 +6,7 @@ use crate::session::Session;
 const SCRIPTS: &[&str] = &[
     // p2p_track
     "a SELECT p2p_track('sale')",
+    "a SELECT * FROM p2p_track",
     "a CREATE VIEW v AS SELECT 1
      a SELECT p2p_track('v')",
     "a CREATE VIRTUAL TABLE doc USING fts5(text)

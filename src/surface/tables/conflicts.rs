@@ -10,12 +10,13 @@ use crate::surface::attached::Attached;
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_conflicts",
     columns: &["id", "\"table\"", "key", "\"column\"", "value", "reason", "time", "author", "by"],
+    arguments: &[],
     number: None,
     page,
     insert: None,
 };
 
-fn page(_attached: &Attached, conn: &Connection, after: i64) -> Result<Page, String> {
+fn page(_attached: &Attached, conn: &Connection, after: i64, _: &[Value]) -> Result<Page, String> {
     let Some(mut view) = View::open(conn).map_err(|e| e.to_string())? else {
         return Ok(Page::whole(Vec::new(), after));
     };

@@ -10,12 +10,13 @@ use crate::surface::attached::Attached;
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_events",
     columns: &["n", "merge", "time", "event", "\"table\"", "old", "new", "by", "note"],
+    arguments: &[],
     number: Some(0),
     page,
     insert: None,
 };
 
-fn page(_attached: &Attached, conn: &Connection, after: i64) -> Result<Page, String> {
+fn page(_attached: &Attached, conn: &Connection, after: i64, _: &[Value]) -> Result<Page, String> {
     let Some(view) = View::open(conn).map_err(|e| e.to_string())? else { return Ok(Page::whole(Vec::new(), after)) };
     let lines = view.events_after(after).map_err(|e| e.to_string())?;
     let is_last = lines.is_empty();
