@@ -158,6 +158,18 @@ CREATE TABLE IF NOT EXISTS _p2p_conflict(
 );
 CREATE UNIQUE INDEX IF NOT EXISTS _p2p_conflict_row ON _p2p_conflict(t, name, col, author, seq, op);
 
+-- What merges did to rows that their keys do not tell any more, and tables that were announced: the latest (limit.rs).
+CREATE TABLE IF NOT EXISTS _p2p_event(
+  n INTEGER PRIMARY KEY AUTOINCREMENT,            -- programs remember how far they have read: never used twice
+  merge INTEGER NOT NULL,                         -- the number of the first of those that came about together
+  time INTEGER NOT NULL,                          -- milliseconds since 1970
+  event TEXT NOT NULL,                            -- 'renumbered', 'hidden', 'shown'; 'built', 'parked'
+  t INTEGER NOT NULL,
+  old, new,                                       -- the row's key before and since; NULL where it was or is not shown
+  by INTEGER,                                     -- the author whose entry was merged, where it was one
+  note TEXT NOT NULL
+);
+
 -- Imported entries that wait for one before them in their author's chain, or for the node.
 CREATE TABLE IF NOT EXISTS _p2p_staged(
   hash BLOB PRIMARY KEY CHECK(length(hash) = 32), -- of all bytes: a forged entry may have the id of a true one

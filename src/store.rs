@@ -18,6 +18,7 @@ mod apply;
 mod authors;
 pub mod define;
 mod error;
+mod events;
 mod flags;
 mod fork;
 mod import;
@@ -49,7 +50,8 @@ pub use receive::{Offered, Received, Taken};
 pub use seal::Sealed;
 pub use triggers::{TriggerState, remove as remove_trigger_copies};
 pub use view::{
-    ConflictLine, Fate, Finding, Growth, KeyKind, LogLine, Status, TableLine, TriggerLine, View, triggers_in_words,
+    Account, ConflictLine, Derived, EventLine, Fate, Finding, Growth, KeyKind, LogLine, Parent, Policy, Status,
+    TableLine, TriggerLine, View, Waits, Whereabouts, Why, triggers_in_words,
 };
 
 use authors::Authors;

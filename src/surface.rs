@@ -18,6 +18,7 @@ mod open;
 mod tables;
 mod wal;
 mod whole;
+mod why;
 
 pub use attached::Attached;
 pub use hosts::{Db, DbName, set_db_name};

@@ -33,5 +33,5 @@ pub(super) fn run(args: &Args, out: &Out) -> Result<(), Failure> {
 
 /// The tracked tables.
 pub(super) fn tables(conn: &Connection) -> Result<Rows, Failure> {
-    Ok(Rows::query(conn, "SELECT * FROM p2p_tables", [])?)
+    Ok(Rows::query(conn, "SELECT name, key, columns, rows, pending, parked, state, note FROM p2p_tables", [])?)
 }

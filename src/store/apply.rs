@@ -15,6 +15,7 @@ use p2pdb_core::id::{AuthorId, EntryId, Seq};
 use p2pdb_core::limit;
 use p2pdb_core::record::AuthorNumbers;
 use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeSet;
 
 use super::rows::{Shared, SqliteRows, key_of};
 use super::seal::MARKERS_INLINE_MAX;
@@ -59,12 +60,15 @@ impl Store {
             self.seal_in(now_ms, &mut || true)?;
         }
         self.apply_known_tables()?;
-        let mut applied = Applied::default();
+        let (mut applied, mut blamed) = (Applied::default(), BTreeSet::new());
         while !applied.is_partial {
             let waiting: Vec<_> = self.authors.iter().filter(|a| a.next_end.is_some()).map(|a| a.id).collect();
             let before = applied.entries;
             for author in waiting {
+                let merged = applied.entries;
+                self.flags.events.blame(Some(author));
                 self.apply_author(&author, now_ms, has_time, &mut applied)?;
+                blamed.extend((applied.entries > merged).then_some(author));
                 if applied.is_partial {
                     break;
                 }
@@ -73,7 +77,10 @@ impl Store {
                 break;
             }
         }
+        // What comes of all of them together is one's doing only where there is one.
+        self.flags.events.blame(blamed.pop_first().filter(|_| blamed.is_empty()));
         self.retry_stuck(applied.entries > 0)?;
+        self.write_events(now_ms)?;
         // A table of the user's was taken for one that a peer announced: its rows come first.
         applied.needs_seal = self.tables.iter().any(|t| t.is_new);
         Ok(applied)
@@ -92,6 +99,9 @@ impl Store {
                 return Ok(());
             }
             applied.entries += self.apply_group(author, last)?;
+            if self.flags.events.is_full() {
+                self.write_events(now_ms)?;
+            }
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ pub(super) use armed::reconcile_all;
 pub(super) use build::build;
 pub use build::retry_parked;
 pub use existing::{any_rows, set_existing, tracked};
+pub use kinds::left_alone;
 
 /// How a table takes part, as `_p2p_table.state` keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub enum State {
 }
 
 impl State {
-    fn from_i64(state: i64) -> Self {
+    pub(super) fn from_i64(state: i64) -> Self {
         match state {
             0 => Self::New,
             1 => Self::Tracked,

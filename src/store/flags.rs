@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::events::Events;
 use super::tables::Tracked;
 
 /// Has the table rows in…
@@ -48,6 +49,8 @@ pub(super) struct Flags {
     pub(super) contended: RefCell<BTreeSet<(i64, Name)>>,
     /// What rows in such indexes show or claim since a moment ago, or no more: (table, index, tuple).
     pub(super) moved: RefCell<BTreeSet<(i64, usize, Tuple)>>,
+    /// Rows that may have moved, and tables that came.
+    pub(super) events: Events,
 }
 
 const READ: &str = "SELECT

@@ -6,7 +6,7 @@
 use p2pdb_core::body::Cell;
 use p2pdb_core::cellhash::CellHasher;
 use p2pdb_core::id::Dot;
-use p2pdb_core::merge::{Conflict, Context, Key, Merge, Refusal, Rows};
+use p2pdb_core::merge::{Conflict, Context, Key, Merge, Refusal, Rows, Standing};
 use p2pdb_core::name::Name;
 use p2pdb_core::record::{AuthorNumbers, Record};
 use p2pdb_core::value::Value;
@@ -387,6 +387,10 @@ impl Rows for SqliteRows<'_> {
             Some(key) => self.delete(&key),
             None => Ok(()),
         }
+    }
+
+    fn note_standing(&mut self, name: &Name, before: Standing) {
+        self.shared.flags.events.note(self.table.t, name, before);
     }
 
     fn renumber(&mut self, moves: &[(i64, i64)]) -> Result<(), StoreError> {

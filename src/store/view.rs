@@ -16,21 +16,27 @@ use super::rows::{Shared, SqliteRows};
 use super::tables::{Tables, Tracked};
 
 mod conflicts;
+mod events;
 mod growth;
 mod log;
+mod past;
 mod shown;
 mod status;
 mod tables;
 mod triggers;
 mod verify;
+mod why;
 
 pub use conflicts::{ConflictLine, Fate};
+pub use events::EventLine;
 pub use growth::Growth;
 pub use log::LogLine;
+pub(super) use shown::{key_value, name_value};
 pub use status::Status;
-pub use tables::{KeyKind, TableLine};
+pub use tables::{KeyKind, Policy, TableLine};
 pub use triggers::{TriggerLine, triggers_in_words};
 pub use verify::Finding;
+pub use why::{Account, Derived, Parent, Waits, Whereabouts, Why};
 
 /// A reader of the private tables.
 pub struct View<'c> {

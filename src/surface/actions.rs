@@ -6,7 +6,7 @@ use rusqlite::{Connection, Error, ffi};
 use std::sync::Arc;
 
 use super::attached::Attached;
-use super::{ids, membership, memory, tables};
+use super::{ids, membership, memory, tables, why};
 use crate::node::sidecar::Sidecar;
 use crate::node::{Node, NodeError, config};
 use crate::store::View;
@@ -29,7 +29,20 @@ pub(super) struct Call<'a> {
     args: &'a [Value],
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    pub(super) fn new(attached: &'a Attached, conn: &'a Connection, args: &'a [Value]) -> Self {
+        Self { attached, conn, args }
+    }
+
+    /// Runs what may insert into private tables: that is none of the host's business.
+    pub(super) fn keeping_last_rowid<T>(&self, work: impl FnOnce(&Self) -> T) -> T {
+        let last = self.conn.last_insert_rowid();
+        let done = work(self);
+        // SAFETY: the handle is this connection's, in a call that it makes.
+        unsafe { ffi::sqlite3_set_last_insert_rowid(self.conn.handle(), last) };
+        done
+    }
+
     /// An argument that must be text.
     pub(super) fn text(&self, at: usize, what: &str) -> Result<&str, String> {
         match self.args.get(at) {
@@ -37,6 +50,11 @@ impl Call<'_> {
             Some(other) => Err(format!("{what} must be text, not {}", other.data_type())),
             None => Err(format!("{what} is missing")),
         }
+    }
+
+    /// All arguments from one on.
+    pub(super) fn rest(&self, from: usize) -> &[Value] {
+        self.args.get(from..).unwrap_or_default()
     }
 
     /// An argument that may be left out or NULL.
@@ -81,15 +99,18 @@ impl Call<'_> {
     }
 }
 
+/// SQLite's way to say that a function takes any number of arguments.
+const ANY: (i32, i32) = (-1, -1);
+
 /// One function of SQL.
 struct Action {
     name: &'static str,
-    /// Fewest and most arguments.
+    /// Fewest and most arguments, or [`ANY`].
     args: (i32, i32),
     run: fn(&Call<'_>) -> Outcome,
 }
 
-const ACTIONS: [Action; 16] = [
+const ACTIONS: [Action; 17] = [
     Action { name: "p2p_version", args: (0, 0), run: |_| Ok(Value::Text(env!("CARGO_PKG_VERSION").into())) },
     Action { name: "p2p_debug", args: (0, 0), run: debug },
     Action { name: "p2p_track", args: (1, 2), run: membership::track },
@@ -106,6 +127,7 @@ const ACTIONS: [Action; 16] = [
     Action { name: "p2p_id", args: (0, 0), run: |_| ids::id().map(Value::Integer).map_err(|e| e.to_string()) },
     Action { name: "p2p_uuid", args: (0, 0), run: |_| Ok(Value::Text(ids::uuid())) },
     Action { name: "p2p_verify", args: (0, 0), run: verify },
+    Action { name: "p2p_why", args: ANY, run: why::why },
 ];
 
 pub(super) fn register(conn: &Connection, attached: &Arc<Attached>) -> rusqlite::Result<()> {
@@ -128,12 +150,7 @@ fn run(action: &Action, attached: &Attached, ctx: &Context<'_>) -> rusqlite::Res
     if attached.is_over() {
         tables::connect(&conn)?;
     }
-    let call = Call { attached, conn: &conn, args: &args };
-    // What we insert into private tables is none of the host's business.
-    let last = conn.last_insert_rowid();
-    let outcome = (action.run)(&call);
-    // SAFETY: the handle is this connection's, in a call that it makes.
-    unsafe { ffi::sqlite3_set_last_insert_rowid(conn.handle(), last) };
+    let outcome = Call::new(attached, &conn, &args).keeping_last_rowid(action.run);
     outcome.map_err(|why| Error::UserFunctionError(format!("{}: {why}", action.name).into()))
 }
 

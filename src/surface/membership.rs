@@ -23,24 +23,9 @@ const SHARES_WITH_NOBODY: &str = "this database shares with nobody yet; call p2p
 
 /// `p2p_track(table or '*' [, options])`
 pub(super) fn track(call: &Call<'_>) -> Outcome {
-    let table = call.text(0, "the table")?;
-    let options = call.option(1, "the options")?.unwrap_or("{}");
-    if call.attached.sidecar().map_err(|e| e.to_string())?.is_none() {
-        refuse_lost(call)?;
-    }
-    let switch = match call.attached.file() {
-        Some(file) => wal::switch(call.conn, file, call.attached.is_in_transaction()).map_err(|e| e.to_string())?,
-        None => Switch::Was,
-    };
-    let mut lines = whole(call.conn, || {
-        store::create_private_tables(call.conn).map_err(|e| e.to_string())?;
-        let told = begin(call.conn, table, options)?;
-        // Last: where the keys can't be kept, nothing is tracked.
-        found(call)?;
-        Ok(told)
-    })?;
-    call.attached.start().map_err(|e| e.to_string())?;
-    if table == "*" && lines.is_empty() {
+    let (decisions, switch) = begin_tracking(call)?;
+    let mut lines: Vec<_> = decisions.iter().map(|(name, decision)| tell(name, decision)).collect();
+    if lines.is_empty() {
         lines.push("no table yet; tables created from now on are tracked".into());
     }
     match switch {
@@ -51,17 +36,38 @@ pub(super) fn track(call: &Call<'_>) -> Outcome {
     Ok(Value::Text(lines.join("\n")))
 }
 
-/// Begins to track one table or all. A line on each.
-fn begin(conn: &Connection, table: &str, options: &str) -> Result<Vec<String>, String> {
+/// Begins to track what the call names. Gives what was decided of each table, and what became of the journal mode.
+pub(super) fn begin_tracking(call: &Call<'_>) -> Result<(Vec<(String, Decision)>, Switch), String> {
+    let table = call.text(0, "the table")?;
+    let options = call.option(1, "the options")?.unwrap_or("{}");
+    if call.attached.sidecar().map_err(|e| e.to_string())?.is_none() {
+        refuse_lost(call)?;
+    }
+    let switch = match call.attached.file() {
+        Some(file) => wal::switch(call.conn, file, call.attached.is_in_transaction()).map_err(|e| e.to_string())?,
+        None => Switch::Was,
+    };
+    let decisions = whole(call.conn, || {
+        store::create_private_tables(call.conn).map_err(|e| e.to_string())?;
+        let decisions = begin(call.conn, table, options)?;
+        // Last: where the keys can't be kept, nothing is tracked.
+        found(call)?;
+        Ok(decisions)
+    })?;
+    call.attached.start().map_err(|e| e.to_string())?;
+    Ok((decisions, switch))
+}
+
+/// Begins to track one table or all.
+fn begin(conn: &Connection, table: &str, options: &str) -> Result<Vec<(String, Decision)>, String> {
     if table != "*" {
         let tracking = define::track(conn, table, options).map_err(|e| strip(&e))?;
-        return Ok(vec![tell(&tracking.name, &Decision::Tracked(tracking.clone()))]);
+        return Ok(vec![(tracking.name.clone(), Decision::Tracked(tracking))]);
     }
     if !matches!(options.trim(), "" | "{}") {
         return Err("'*' takes no options; give them to p2p_track() of one table".into());
     }
-    let all = define::track_all(conn).map_err(|e| strip(&e))?;
-    Ok(all.iter().map(|(name, decision)| tell(name, decision)).collect())
+    define::track_all(conn).map_err(|e| strip(&e))
 }
 
 /// Refuses where the log of a group is here and the keys are not: they are nowhere else, and no other keys fit the log.

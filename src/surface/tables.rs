@@ -5,8 +5,8 @@
 
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::vtab::{
-    Context, CreateVTab, Filters, IndexConstraintOp, IndexInfo, Inserts, Module, UpdateVTab, Updates, VTab, VTabConfig,
-    VTabConnection, VTabCursor, VTabKind, sqlite3_vtab, sqlite3_vtab_cursor,
+    Context, CreateVTab, Filters, IndexConstraint, IndexConstraintOp, IndexInfo, Inserts, Module, UpdateVTab, Updates,
+    VTab, VTabConfig, VTabConnection, VTabCursor, VTabKind, sqlite3_vtab, sqlite3_vtab_cursor,
 };
 use rusqlite::{Connection, Error};
 use std::borrow::Cow;
@@ -17,8 +17,9 @@ use super::attached::Attached;
 use super::guard::guard;
 use super::hosts::Db;
 
-mod conflicts;
+pub(super) mod conflicts;
 mod entries;
+mod events;
 mod peers;
 mod status;
 mod tracked;
@@ -48,19 +49,25 @@ type Insert = fn(&Attached, &Connection, &[Value]) -> Result<i64, String>;
 pub(super) struct Definition {
     name: &'static str,
     columns: &'static [&'static str],
-    /// Rows after a rowid.
-    page: fn(&Attached, &Connection, i64) -> Result<Page, String>,
+    /// Those after them that are no columns but arguments, as of a function: `FROM name(…)`.
+    arguments: &'static [&'static str],
+    /// The column that holds the rowid too, so that a bound on it is one to start from.
+    number: Option<c_int>,
+    /// Rows after a rowid, under these arguments: as many as were given.
+    page: fn(&Attached, &Connection, i64, &[Value]) -> Result<Page, String>,
     /// Takes in a row, if the table takes any.
     insert: Option<Insert>,
 }
 
-const DEFINITIONS: [&Definition; 6] = [
+const DEFINITIONS: [&Definition; 8] = [
     &LIFELINE,
     &status::DEFINITION,
     &peers::DEFINITION,
     &tracked::DEFINITION,
+    &tracked::TRACK,
     &entries::DEFINITION,
     &conflicts::DEFINITION,
+    &events::DEFINITION,
 ];
 
 /// Connected when the connection is attached, for SQLite to disconnect it when that closes. A table of the user's may have
@@ -68,7 +75,9 @@ const DEFINITIONS: [&Definition; 6] = [
 const LIFELINE: Definition = Definition {
     name: "_p2p_connection",
     columns: &["id"],
-    page: |_, _, _| Ok(Page::whole(Vec::new(), 0)),
+    arguments: &[],
+    number: None,
+    page: |_, _, _, _| Ok(Page::whole(Vec::new(), 0)),
     insert: None,
 };
 
@@ -134,7 +143,9 @@ unsafe impl VTab<'_> for Table {
         guard(|| {
             db.config(VTabConfig::DirectOnly)?;
             let aux = aux.ok_or_else(|| Error::ModuleError("p2pdb: the module has no table".into()))?;
-            let sql = format!("CREATE TABLE x({})", aux.definition.columns.join(", "));
+            let columns = aux.definition.columns.iter().map(|c| (*c).to_owned());
+            let arguments = aux.definition.arguments.iter().map(|c| format!("{c} HIDDEN"));
+            let sql = format!("CREATE TABLE x({})", columns.chain(arguments).collect::<Vec<_>>().join(", "));
             let sql = CString::new(sql).map_err(|e| Error::ModuleError(e.to_string()))?;
             // SAFETY: the handle is used while the table is connected, that is while its connection is alive.
             let db = Db(unsafe { db.handle() });
@@ -159,14 +170,33 @@ unsafe impl VTab<'_> for Table {
                         | IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ
                 )
             };
-            let at = info.constraints().position(|c| c.is_usable() && c.column() == -1 && after(&c.operator()));
+            let is_rowid = |column| column == -1 || Some(column) == self.definition.number;
+            let at = info.constraints().position(|c| c.is_usable() && is_rowid(c.column()) && after(&c.operator()));
             info.set_estimated_cost(1_000_000.0);
+            let mut plan = Plan::default();
+            for argument in 0..self.definition.arguments.len() {
+                let column = (self.definition.columns.len() + argument) as c_int;
+                let is_it = |c: &IndexConstraint<'_>| {
+                    c.column() == column && c.operator() == IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ
+                };
+                let Some(at) = info.constraints().position(|c| is_it(&c) && c.is_usable()) else {
+                    if info.constraints().any(|c| is_it(&c)) {
+                        // It is known in another order of the tables.
+                        return Ok(false);
+                    }
+                    break;
+                };
+                plan.arguments += 1;
+                info.constraint_usage(at).set_argv_index(plan.arguments);
+                info.constraint_usage(at).set_omit(true);
+            }
             if let Some(at) = at {
                 // A bound to start from; SQLite still checks each row.
-                info.constraint_usage(at).set_argv_index(1);
-                info.set_idx_num(1);
+                plan.has_bound = true;
+                info.constraint_usage(at).set_argv_index(plan.arguments + 1);
                 info.set_estimated_cost(1_000.0);
             }
+            info.set_idx_num(plan.number());
             Ok(true)
         })
     }
@@ -174,7 +204,7 @@ unsafe impl VTab<'_> for Table {
     fn open(&mut self) -> rusqlite::Result<Cursor> {
         let (base, definition, attached, db) =
             (sqlite3_vtab_cursor::default(), self.definition, Arc::clone(&self.attached), self.db);
-        Ok(Cursor { base, definition, attached, db, page: Page::default(), at: 0 })
+        Ok(Cursor { base, definition, attached, db, arguments: Vec::new(), page: Page::default(), at: 0 })
     }
 }
 
@@ -208,6 +238,26 @@ impl Table {
     }
 }
 
+/// What a scan is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Plan {
+    /// How many arguments, ahead of all else.
+    arguments: c_int,
+    /// A rowid from which to start, after them.
+    has_bound: bool,
+}
+
+impl Plan {
+    /// As the number that SQLite keeps of it.
+    fn number(self) -> c_int {
+        self.arguments * 2 + c_int::from(self.has_bound)
+    }
+
+    fn of(number: c_int) -> Self {
+        Self { arguments: number / 2, has_bound: number % 2 == 1 }
+    }
+}
+
 /// A scan.
 #[repr(C)]
 pub(super) struct Cursor {
@@ -215,6 +265,7 @@ pub(super) struct Cursor {
     definition: &'static Definition,
     attached: Arc<Attached>,
     db: Db,
+    arguments: Vec<Value>,
     page: Page,
     at: usize,
 }
@@ -223,7 +274,7 @@ impl Cursor {
     fn load(&mut self, after: i64) -> rusqlite::Result<()> {
         // SAFETY: the call comes from this very connection.
         let conn = unsafe { Connection::from_handle(self.db.0)? };
-        let page = (self.definition.page)(&self.attached, &conn, after);
+        let page = (self.definition.page)(&self.attached, &conn, after, &self.arguments);
         self.page = page.map_err(|why| Error::ModuleError(format!("{}: {why}", self.definition.name)))?;
         self.at = 0;
         Ok(())
@@ -238,11 +289,11 @@ impl Cursor {
 unsafe impl VTabCursor for Cursor {
     fn filter(&mut self, idx_num: c_int, _idx_str: Option<&str>, args: &Filters<'_>) -> rusqlite::Result<()> {
         guard(|| {
-            let after = match (idx_num, args.is_empty()) {
-                (1, false) => match args.get::<Value>(0)? {
-                    Value::Integer(from) => from.saturating_sub(1),
-                    _ => i64::MIN,
-                },
+            let plan = Plan::of(idx_num);
+            let arguments = plan.arguments as usize;
+            self.arguments = (0..arguments).map(|at| args.get(at)).collect::<rusqlite::Result<_>>()?;
+            let after = match plan.has_bound.then(|| args.get::<Value>(arguments)).transpose()? {
+                Some(Value::Integer(from)) => from.saturating_sub(1),
                 _ => i64::MIN,
             };
             self.load(after)
@@ -265,7 +316,8 @@ unsafe impl VTabCursor for Cursor {
     }
 
     fn column(&self, ctx: &mut Context, i: c_int) -> rusqlite::Result<()> {
-        guard(|| match self.row().and_then(|r| r.1.get(i as usize)) {
+        let argument = || self.arguments.get((i as usize).checked_sub(self.definition.columns.len())?);
+        guard(|| match self.row().and_then(|r| r.1.get(i as usize).or_else(argument)) {
             Some(value) => ctx.set_result(value),
             None => ctx.set_result(&rusqlite::types::Null),
         })

@@ -9,4 +9,5 @@ mod hosts;
 mod memory;
 mod panics;
 mod tables;
+mod why;
 mod world;

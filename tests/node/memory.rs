@@ -5,11 +5,11 @@ use rusqlite::Connection;
 
 use crate::world::{error, one};
 
-fn open() -> Connection {
+pub(crate) fn open() -> Connection {
     surface::open(":memory:".as_ref()).unwrap()
 }
 
-fn carry(from: &Connection, to: &Connection) {
+pub(crate) fn carry(from: &Connection, to: &Connection) {
     let mut statement = from.prepare("SELECT entry FROM p2p_log").unwrap();
     let entries: Vec<Vec<u8>> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     for entry in entries {

@@ -161,3 +161,77 @@ fn a_rename_takes_tracking_along() {
     until(&a, "SELECT name FROM p2p_tables", "sold");
     until(&a, "SELECT pending FROM p2p_status", "0");
 }
+
+/// The rows of a query, columns with `|` between them.
+fn rows(conn: &rusqlite::Connection, sql: &str) -> Vec<String> {
+    let mut statement = conn.prepare(sql).unwrap();
+    let columns = statement.column_count();
+    let row = |row: &rusqlite::Row<'_>| {
+        let cells = (0..columns).map(|at| row.get::<_, rusqlite::types::Value>(at));
+        let text = |cell| match cell {
+            rusqlite::types::Value::Text(text) => text,
+            rusqlite::types::Value::Null => String::new(),
+            other => format!("{other:?}"),
+        };
+        Ok(cells.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().map(text).collect::<Vec<_>>().join("|"))
+    };
+    statement.query_map([], row).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn read_as_a_table_it_tracks_and_tells_what_was_decided_of_each() {
+    let world = World::new();
+    let a = world.open("a");
+    a.execute_batch(
+        "CREATE TABLE shop(id INTEGER PRIMARY KEY, code TEXT, city TEXT, UNIQUE(code, city));
+         CREATE TABLE till(id INTEGER PRIMARY KEY, shop INTEGER UNIQUE REFERENCES shop(id), no INTEGER NOT NULL UNIQUE);
+         CREATE TABLE owner(name TEXT PRIMARY KEY NOT NULL, shop INTEGER NOT NULL UNIQUE REFERENCES shop(id));
+         CREATE TABLE scrap(x); CREATE VIRTUAL TABLE doc USING fts5(text); CREATE VIEW v AS SELECT 1;
+         CREATE TRIGGER b AFTER INSERT ON till BEGIN SELECT 1; END; CREATE TRIGGER a DELETE ON till BEGIN SELECT 1; END",
+    )
+    .unwrap();
+    let told = [
+        "shop|tracked|id (claimed)|code, city: another city|||",
+        "till|tracked|id (claimed)|shop: NULL in shop; no: another no|shop: shop|a, b|",
+        "owner|tracked|name|shop: hidden|shop: shop||",
+        "scrap|captured|none||||it has no PRIMARY KEY: its rows are captured and not exchanged yet",
+        "doc|left alone|||||\"doc\" is a virtual table; track the tables whose rows it shows",
+    ];
+    let all = rows(&a, "SELECT * FROM p2p_track('*')");
+    assert_eq!(all[..5], told);
+    let part = |name: &str| {
+        format!("{name}|left alone|||||table \"{name}\" is a part of the virtual table \"doc\" and can't be tracked")
+    };
+    assert_eq!(all[5], part("doc_data"));
+    assert_eq!(all.last().unwrap(), "v|left alone|||||\"v\" is a view; track the tables whose rows it shows");
+    // The same as the list of tables says, and the change is captured from here on.
+    let listed = "SELECT name, state, key, uniques, follows, triggers, note FROM p2p_tables";
+    assert_eq!(rows(&a, listed), told[..4]);
+    a.execute_batch("INSERT INTO shop VALUES(1, 'x', 'y')").unwrap();
+    one(&a, "SELECT p2p_seal()");
+    assert_eq!(one(&a, "SELECT sum(ops) FROM p2p_log"), "4");
+    until(&a, "PRAGMA journal_mode", "wal");
+}
+
+#[test]
+fn as_a_table_it_takes_what_the_function_takes() {
+    let world = World::new();
+    let a = world.open("a");
+    a.execute_batch("CREATE TABLE vat(id INTEGER PRIMARY KEY, percent); CREATE TABLE note(id TEXT PRIMARY KEY)")
+        .unwrap();
+    assert_eq!(rows(&a, "SELECT name, key FROM p2p_track('VAT', '{\"key\":\"natural\"}')"), ["vat|id (natural)"]);
+    assert_eq!(rows(&a, "SELECT name FROM p2p_tables"), ["vat"]);
+    let joined = "SELECT t.name, t.state FROM (SELECT 'note' AS n) w JOIN p2p_track(w.n) t";
+    assert_eq!(rows(&a, joined), ["note|tracked"]);
+    assert_eq!(
+        error(&a, "SELECT * FROM p2p_track('nosuch')"),
+        "p2p_track: table \"nosuch\" does not exist; create it first"
+    );
+    assert_eq!(error(&a, "SELECT * FROM p2p_track"), "p2p_track: give it a table or '*': SELECT * FROM p2p_track('*')");
+    a.execute_batch("CREATE TABLE late(id INTEGER PRIMARY KEY); BEGIN").unwrap();
+    assert_eq!(rows(&a, "SELECT state FROM p2p_track('late')"), ["tracked"]);
+    a.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(one(&a, "SELECT count(*) FROM p2p_tables WHERE name = 'late'"), "0");
+    a.execute_batch("CREATE VIEW sly AS SELECT * FROM p2p_track('*')").unwrap();
+    assert!(error(&a, "SELECT * FROM sly").contains("unsafe use of"));
+}

@@ -6,6 +6,7 @@ use crate::session::Session;
 const SCRIPTS: &[&str] = &[
     // p2p_track
     "a SELECT p2p_track('sale')",
+    "a SELECT * FROM p2p_track",
     "a CREATE VIEW v AS SELECT 1
      a SELECT p2p_track('v')",
     "a CREATE VIRTUAL TABLE doc USING fts5(text)
@@ -144,6 +145,16 @@ const SCRIPTS: &[&str] = &[
     "a SELECT p2p_config(1)",
     "a SELECT p2p_track('*')
      a SELECT p2p_config('linger_ms', 250)",
+    // p2p_why
+    "a SELECT p2p_track('*')
+     a SELECT p2p_why('sale', 1)",
+    "a CREATE TABLE t(x INT, y INT, PRIMARY KEY(x, y))
+     a SELECT p2p_track('*')
+     a SELECT p2p_why('t', 1)",
+    "a SELECT p2p_why('t')",
+    "a SELECT p2p_why('t', 1)",
+    "a SELECT p2p_why()",
+    "a SELECT p2p_why(1, 1)",
     // p2p_verify, p2p_log
     "a SELECT p2p_verify()",
     "m SELECT p2p_track('*')

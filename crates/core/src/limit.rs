@@ -120,6 +120,12 @@ pub const REOPEN_INTERVAL_MS_MIN: u64 = 1_000;
 /// Entries in one page of the log as it is read for the surface: 64 of the largest are 16 MiB.
 pub const LOG_PAGE_MAX: usize = 64;
 
+/// Events that are kept, the latest: days of them for a program that follows, a megabyte or two in the file.
+pub const EVENTS_MAX: usize = 10_000;
+
+/// Events in one page of them as it is read for the surface.
+pub const EVENTS_PAGE_MAX: usize = 1_000;
+
 /// Bytes of imported entries that wait for ones before them: an import in the worst order of a log of this size still
 /// passes, and a log of gaps can't fill the disk.
 pub const STAGED_BYTES_MAX: u64 = 256 * 1024 * 1024;

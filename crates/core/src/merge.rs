@@ -32,7 +32,7 @@ mod rows;
 mod show;
 
 use place::Member;
-pub use rows::{Conflict, Key, Refusal, Rows};
+pub use rows::{Conflict, Key, Refusal, Rows, Standing};
 
 /// What the merge must know of a table.
 #[derive(Clone, Debug, Default)]
@@ -272,6 +272,7 @@ impl<R: Rows> Merge<'_, R> {
         let old = self.row_digest(&found.key, &found.record);
         found.record.is_hidden = true;
         if let Some(refusal) = self.show_cells(&mut found, &state)? {
+            self.rows.note_standing(&found.name, Standing::Shown(found.key.clone()));
             self.rows.digest(0, old);
             let freed = self.leave_table(&mut found)?;
             self.keep_hidden(found, state, &refusal)?;
@@ -435,6 +436,7 @@ impl<R: Rows> Merge<'_, R> {
         record.is_hidden = true;
         if let Some(refusal) = self.rows.missing(cells)? {
             let name = Name::Born { dot: born.dot(), id: birth_id };
+            self.rows.note_standing(&name, Standing::Nowhere);
             return self.keep_hidden(Found { key, name, record }, state, &refusal);
         }
         let claim = Claim { stamp: at, name: born.dot(), id };
@@ -454,6 +456,7 @@ impl<R: Rows> Merge<'_, R> {
             state.insert(at, &[], self.written(cells)?);
             if let Some(refusal) = refusal {
                 found.record.is_hidden = true;
+                self.rows.note_standing(&found.name, Standing::Nowhere);
                 return self.keep_hidden(found, state, &refusal);
             }
             if may_change {

@@ -56,6 +56,7 @@ impl Store {
             let raw = unpack(&body)?;
             let body = Body::read(&raw, author)?;
             let context = Context { clock: header.clock, author, seq, seen: &seen };
+            self.flags.events.blame(Some(author));
             self.apply_body(&body, context, &mut parts, Some(id))?;
         }
         self.conn.prepare_cached("DELETE FROM _p2p_withheld WHERE table_id = ?1")?.execute([id.0])?;

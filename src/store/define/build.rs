@@ -23,17 +23,23 @@ pub(in crate::store) fn build(
     columns: &[ColumnId],
     definition: &[u8],
 ) -> Result<(), StoreError> {
-    let known: Option<i64> = store
-        .conn
-        .prepare_cached("SELECT t FROM _p2p_table WHERE id = ?1")?
-        .query_row([id.0], |row| row.get(0))
-        .optional()?;
-    match known {
+    match number(&store.conn, id)? {
         Some(t) => alter::merge_announced(store, t, columns, definition)?,
-        None => place(&store.conn, id, columns, definition)?,
+        None => {
+            place(&store.conn, id, columns, definition)?;
+            if let Some(t) = number(&store.conn, id)? {
+                store.flags.events.note_table(t);
+            }
+        }
     }
     store.refresh_tables()?;
     store.copy_triggers()
+}
+
+/// The local number of a table that is listed.
+fn number(conn: &Connection, id: TableId) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT t FROM _p2p_table WHERE id = ?1";
+    conn.prepare_cached(sql)?.query_row([id.0], |row| row.get(0)).optional()
 }
 
 /// Tries parked tables again: what was in their way may be gone. Returns numbers and names of those that are there now.
@@ -55,7 +61,8 @@ pub fn retry_parked(conn: &Connection) -> Result<Vec<(i64, String)>, StoreError>
             let names = serde_json::Value::from(names).to_string();
             let sql = "UPDATE _p2p_table SET state = 1, note = '', name = ?2, names = ?3 WHERE t = ?1";
             conn.execute(sql, params![t, definition.name, names])?;
-            arm(conn, t, &definition)
+            arm(conn, t, &definition)?;
+            crate::store::events::built(conn, t)
         })?;
         built.push((t, definition.name));
     }

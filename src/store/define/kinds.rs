@@ -73,6 +73,27 @@ pub(super) fn tables(conn: &Connection) -> Result<Vec<String>, StoreError> {
     Ok(tables)
 }
 
+/// What else is in the schema of the main database and can't be tracked, with the reason: views, virtual tables and their parts. Left
+/// out is what is SQLite's or ours.
+///
+/// # Errors
+/// SQLite's.
+pub fn left_alone(conn: &Connection) -> Result<Vec<(String, String)>, StoreError> {
+    let sql = "SELECT name FROM main.sqlite_schema WHERE type IN ('table', 'view')
+               AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE '\\_p2p\\_%' ESCAPE '\\' ORDER BY rowid";
+    let mut statement = conn.prepare_cached(sql)?;
+    let names = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    let mut left = Vec::new();
+    for name in names {
+        match read_trackable(conn, &name) {
+            Err(Untrackable::Table(why)) => left.push((name, why)),
+            Err(Untrackable::Store(e)) => return Err(e),
+            Ok(_) => {}
+        }
+    }
+    Ok(left)
+}
+
 fn is_temporary(conn: &Connection, table: &str) -> rusqlite::Result<bool> {
     let sql =
         "SELECT EXISTS(SELECT 1 FROM sqlite_temp_schema WHERE type IN ('table', 'view') AND name = ?1 COLLATE NOCASE)";

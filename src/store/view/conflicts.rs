@@ -10,7 +10,8 @@ use p2pdb_core::merge::{Key, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::row::{RowState, Write};
 use p2pdb_core::value::Value;
-use rusqlite::types::Value as SqlValue;
+use rusqlite::params_from_iter;
+use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
 use std::collections::BTreeSet;
 
 use super::shown::{key_text, value_shown};
@@ -65,7 +66,10 @@ struct Line {
     stamp: Stamp,
 }
 
-const SELECT: &str = "SELECT id, t, name, col, value, clock, author, seq, op FROM _p2p_conflict ORDER BY id";
+const SELECT: &str = "SELECT id, t, name, col, value, clock, author, seq, op FROM _p2p_conflict";
+
+/// Of which row lines are read: its table's number, and its name as bytes. None for all.
+type Of<'a> = Option<(i64, &'a [u8])>;
 
 impl View<'_> {
     /// All conflicts, in the order they came up, hidden rows last.
@@ -73,25 +77,37 @@ impl View<'_> {
     /// # Errors
     /// SQLite's.
     pub fn conflicts(&mut self) -> Result<Vec<ConflictLine>, StoreError> {
-        let taken = self.taken()?;
+        self.conflicts_where(None)
+    }
+
+    /// Those of one row.
+    pub(super) fn conflicts_of(&mut self, t: i64, name: &Name) -> Result<Vec<ConflictLine>, StoreError> {
+        let mut bytes = Vec::new();
+        name.write(&mut bytes);
+        self.conflicts_where(Some((t, &bytes)))
+    }
+
+    fn conflicts_where(&mut self, of: Of<'_>) -> Result<Vec<ConflictLine>, StoreError> {
+        let taken = self.taken(of)?;
         let place = |l: &ConflictLine| (l.table.clone(), l.name.clone(), l.column.clone(), l.stamp);
         let told_there: BTreeSet<_> = taken.iter().map(place).collect();
         let mut found = Vec::new();
-        for line in self.lines()? {
+        for line in self.lines(of)? {
             let told = self.rows(line.t, |rows, table| told(rows, table, line))?;
             found.extend(told.flatten().filter(|line| !told_there.contains(&place(line))));
         }
         found.extend(taken);
-        self.hidden(&mut found)?;
+        self.hidden(of, &mut found)?;
         Ok(found)
     }
 
     /// Values of visible rows that show another because an earlier row holds them.
-    fn taken(&mut self) -> Result<Vec<ConflictLine>, StoreError> {
+    fn taken(&mut self, of: Of<'_>) -> Result<Vec<ConflictLine>, StoreError> {
         let repaired: Vec<(i64, Vec<u8>, i64)> = {
-            let mut statement =
-                self.conn.prepare_cached("SELECT t, name, col FROM _p2p_repair ORDER BY t, name, col")?;
-            let repaired = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let sql = format!("SELECT t, name, col FROM _p2p_repair{} ORDER BY t, name, col", filter(of));
+            let mut statement = self.conn.prepare_cached(&sql)?;
+            let repaired =
+                statement.query_map(params_from_iter(bound(of)), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             repaired.collect::<rusqlite::Result<_>>()?
         };
         let mut found = Vec::new();
@@ -103,9 +119,9 @@ impl View<'_> {
         Ok(found)
     }
 
-    fn lines(&self) -> Result<Vec<Line>, StoreError> {
-        let mut statement = self.conn.prepare_cached(SELECT)?;
-        let mut rows = statement.query([])?;
+    fn lines(&self, of: Of<'_>) -> Result<Vec<Line>, StoreError> {
+        let mut statement = self.conn.prepare_cached(&format!("{SELECT}{} ORDER BY id", filter(of)))?;
+        let mut rows = statement.query(params_from_iter(bound(of)))?;
         let mut lines = Vec::new();
         while let Some(row) = rows.next()? {
             let stamp = Stamp {
@@ -127,7 +143,19 @@ impl View<'_> {
     }
 
     /// Rows that are alive and not in the table.
-    fn hidden(&mut self, found: &mut Vec<ConflictLine>) -> Result<(), StoreError> {
+    fn hidden(&mut self, of: Of<'_>, found: &mut Vec<ConflictLine>) -> Result<(), StoreError> {
+        if let Some((t, name)) = of {
+            let name = Name::read(&mut Reader::new(name))?;
+            let lines = self.rows(t, |rows, table| match rows.merging(|merge| merge.located(&name))? {
+                Some((key, record)) if record.is_hidden => {
+                    let why = rows.why_hidden(&key)?;
+                    hidden_row(rows, table, &key, &why)
+                }
+                _ => Ok(Vec::new()),
+            })?;
+            found.extend(lines.into_iter().flatten());
+            return Ok(());
+        }
         let stuck: Vec<(i64, Option<Key>, String)> = {
             let mut statement = self.conn.prepare_cached("SELECT t, name, reason FROM _p2p_stuck ORDER BY t, name")?;
             let stuck = statement.query_map([], |row| Ok((row.get(0)?, key_of(row.get_ref(1)?), row.get(2)?)))?;
@@ -140,6 +168,14 @@ impl View<'_> {
         }
         Ok(())
     }
+}
+
+fn filter(of: Of<'_>) -> &'static str {
+    if of.is_some() { " WHERE t = ?1 AND name = ?2" } else { "" }
+}
+
+fn bound<'a>(of: Of<'a>) -> Vec<rusqlite::types::ToSqlOutput<'a>> {
+    of.map(|(t, name)| vec![t.into(), ToSqlOutput::Borrowed(ValueRef::Blob(name))]).unwrap_or_default()
 }
 
 /// Does a column that holds `stands` show `value`? A plain value may look like the key of the row that a reference means.

@@ -10,18 +10,37 @@ use crate::store::rows::SqliteRows;
 
 /// A row's key as text: the value, or a JSON array of the values of a key of several columns.
 pub(super) fn key_text(rows: &mut SqliteRows<'_>, name: &Name) -> Result<String, StoreError> {
-    let key = match name {
-        Name::Key(bytes) => Key::Name(bytes.clone()),
-        Name::Born { dot, id } => {
-            // A hidden row shows no id: it is told by the one that it was born with.
-            let moved = rows.moved(dot)?;
-            Key::Id(moved.filter(|id| *id >= 0).unwrap_or(*id))
-        }
-    };
+    let key = key_of_name(rows, name)?;
     Ok(match key_values(rows, &key)?.as_slice() {
         [value] => text_of(value),
-        values => serde_json::Value::from(values.iter().map(json_of).collect::<Vec<_>>()).to_string(),
+        values => json_array(values),
     })
+}
+
+/// A row's key: the value, or a JSON array of the values of a key of several columns.
+pub(in crate::store) fn key_value(rows: &mut SqliteRows<'_>, key: &Key) -> Result<SqlValue, StoreError> {
+    Ok(match <[Value; 1]>::try_from(key_values(rows, key)?) {
+        Ok([value]) => sql_of(value),
+        Err(values) => SqlValue::Text(json_array(&values)),
+    })
+}
+
+/// The same of a row that is told by its name.
+pub(in crate::store) fn name_value(rows: &mut SqliteRows<'_>, name: &Name) -> Result<SqlValue, StoreError> {
+    let key = key_of_name(rows, name)?;
+    key_value(rows, &key)
+}
+
+/// A hidden row shows no id: it is told by the one that it was born with.
+fn key_of_name(rows: &mut SqliteRows<'_>, name: &Name) -> Result<Key, StoreError> {
+    Ok(match name {
+        Name::Key(bytes) => Key::Name(bytes.clone()),
+        Name::Born { dot, id } => Key::Id(rows.moved(dot)?.filter(|id| *id >= 0).unwrap_or(*id)),
+    })
+}
+
+fn json_array(values: &[Value]) -> String {
+    serde_json::Value::from(values.iter().map(json_of).collect::<Vec<_>>()).to_string()
 }
 
 /// A row's key as it is written in SQL.

@@ -2,9 +2,11 @@
 
 use super::{TriggerLine, View};
 use crate::quote::Quoted;
+use crate::schema::Definition;
 use crate::store::StoreError;
 use crate::store::define::State;
 use crate::store::tables::Tracked;
+use crate::store::unique::index::Unique;
 
 /// What names the rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +15,21 @@ pub enum KeyKind {
     Alias,
     /// The key.
     Named,
+    /// An integer that names its row because its table was tracked so.
+    Natural,
     /// The table is not here, or has no key that could name rows.
     None,
+}
+
+/// What becomes of a row that claims in a unique index what an earlier one has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// It shows another value in this column.
+    Another(String),
+    /// It shows NULL in this column.
+    Null(String),
+    /// It is hidden.
+    Hidden,
 }
 
 /// One tracked table.
@@ -30,6 +45,10 @@ pub struct TableLine {
     pub key: Vec<String>,
     /// Its columns.
     pub columns: Vec<String>,
+    /// Its unique indexes: the columns of each, and what becomes of a row that comes too late.
+    pub uniques: Vec<(Vec<String>, Policy)>,
+    /// References that follow the rows that they mean when these are renumbered: column, and table.
+    pub follows: Vec<(String, String)>,
     /// Rows in the table.
     pub rows: u64,
     /// Changes of the user that are not sealed yet.
@@ -66,11 +85,9 @@ impl View<'_> {
             let has_rows = tracked.is_some() || state == State::Captured as i64;
             lines.push(TableLine {
                 t,
-                kind: match tracked {
-                    Some(table) if table.merge.id_column.is_some() => KeyKind::Alias,
-                    Some(table) if !table.merge.key.is_empty() => KeyKind::Named,
-                    _ => KeyKind::None,
-                },
+                kind: tracked.map_or(KeyKind::None, kind),
+                uniques: tracked.map(uniques).unwrap_or_default(),
+                follows: tracked.map(|table| self.follows(table)).unwrap_or_default(),
                 key: key.iter().filter_map(|(c, _)| names.get(*c).cloned()).collect(),
                 columns: names,
                 rows: if has_rows { self.rows_of(&name)? } else { 0 },
@@ -83,6 +100,11 @@ impl View<'_> {
             });
         }
         Ok(lines)
+    }
+
+    fn follows(&self, table: &Tracked) -> Vec<(String, String)> {
+        let parent = |t: &i64| self.tables.get(*t).map(|parent| parent.name.clone());
+        table.refs.iter().filter_map(|(column, t)| Some((table.names[*column].clone(), parent(t)?))).collect()
     }
 
     /// 0 where the table is gone.
@@ -101,4 +123,27 @@ impl View<'_> {
         let sql = "SELECT count(*) FROM _p2p_mark WHERE t = ?1";
         Ok(self.conn.prepare_cached(sql)?.query_row([t], |row| row.get::<_, i64>(0))? as u64)
     }
+}
+
+fn kind(table: &Tracked) -> KeyKind {
+    let is_natural = || Definition::read(&table.definition).is_ok_and(|d| d.key.is_some_and(|key| key.is_natural));
+    match table.merge.id_column {
+        Some(_) => KeyKind::Alias,
+        None if table.merge.key.is_empty() => KeyKind::None,
+        None if is_natural() => KeyKind::Natural,
+        None => KeyKind::Named,
+    }
+}
+
+fn uniques(table: &Tracked) -> Vec<(Vec<String>, Policy)> {
+    let name = |column: &usize| table.names.get(*column).cloned().unwrap_or_default();
+    let one = |unique: &Unique| {
+        let policy = match (unique.index.repair, unique.index.nullable) {
+            (Some(column), _) => Policy::Another(name(&column)),
+            (None, Some(column)) => Policy::Null(name(&column)),
+            (None, None) => Policy::Hidden,
+        };
+        (unique.index.columns.iter().map(name).collect(), policy)
+    };
+    table.uniques.iter().map(one).collect()
 }

@@ -10,11 +10,13 @@ use crate::surface::attached::Attached;
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_conflicts",
     columns: &["id", "\"table\"", "key", "\"column\"", "value", "reason", "time", "author", "by"],
+    arguments: &[],
+    number: None,
     page,
     insert: None,
 };
 
-fn page(_attached: &Attached, conn: &Connection, after: i64) -> Result<Page, String> {
+fn page(_attached: &Attached, conn: &Connection, after: i64, _: &[Value]) -> Result<Page, String> {
     let Some(mut view) = View::open(conn).map_err(|e| e.to_string())? else {
         return Ok(Page::whole(Vec::new(), after));
     };
@@ -23,12 +25,7 @@ fn page(_attached: &Attached, conn: &Connection, after: i64) -> Result<Page, Str
 }
 
 fn row(line: ConflictLine) -> Vec<Value> {
-    let reason = match line.fate {
-        Fate::Overwritten => "a concurrent write to the same column is later".to_owned(),
-        Fate::Deleted => "the row was deleted by one who had not seen the write".to_owned(),
-        Fate::Taken => "an earlier row holds this value, which is UNIQUE; the row shows another".to_owned(),
-        Fate::Hidden(why) => format!("the row is kept and not shown: {why}"),
-    };
+    let reason = reason(&line.fate);
     let by = line.by.map(|by| by.author.to_string());
     vec![
         optional(line.id),
@@ -41,4 +38,14 @@ fn row(line: ConflictLine) -> Vec<Value> {
         text(line.stamp.author.to_string()),
         optional(by),
     ]
+}
+
+/// What became of a value, in words.
+pub(in crate::surface) fn reason(fate: &Fate) -> String {
+    match fate {
+        Fate::Overwritten => "a concurrent write to the same column is later".to_owned(),
+        Fate::Deleted => "the row was deleted by one who had not seen the write".to_owned(),
+        Fate::Taken => "an earlier row holds this value, which is UNIQUE; the row shows another".to_owned(),
+        Fate::Hidden(why) => format!("the row is kept and not shown: {why}"),
+    }
 }

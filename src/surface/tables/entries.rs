@@ -13,6 +13,8 @@ use crate::surface::attached::Attached;
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_log",
     columns: &["hash", "author", "seq", "clock", "time", "prev", "deps", "ops", "bytes", "entry"],
+    arguments: &[],
+    number: None,
     page,
     insert: Some(insert),
 };
@@ -20,7 +22,7 @@ pub(super) const DEFINITION: Definition = Definition {
 /// Where the entry stands among the columns.
 const ENTRY: usize = 9;
 
-fn page(_attached: &Attached, conn: &Connection, after: i64) -> Result<Page, String> {
+fn page(_attached: &Attached, conn: &Connection, after: i64, _: &[Value]) -> Result<Page, String> {
     let Some(view) = View::open(conn).map_err(|e| e.to_string())? else { return Ok(Page::whole(Vec::new(), after)) };
     let lines =
         view.log_after(u64::try_from(after).unwrap_or_default(), limit::LOG_PAGE_MAX).map_err(|e| e.to_string())?;

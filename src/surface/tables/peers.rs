@@ -9,11 +9,13 @@ use crate::surface::attached::Attached;
 pub(super) const DEFINITION: Definition = Definition {
     name: "p2p_peers",
     columns: &["peer_id", "address", "path", "state", "rtt_ms", "last_seen", "behind", "ahead", "digest_equal"],
+    arguments: &[],
+    number: None,
     page,
     insert: None,
 };
 
-fn page(attached: &Attached, _conn: &Connection, after: i64) -> Result<Page, String> {
+fn page(attached: &Attached, _conn: &Connection, after: i64, _: &[Value]) -> Result<Page, String> {
     let peers = attached.view().map(|v| v.peers).unwrap_or_default();
     let rows = peers.into_iter().map(|p| {
         vec![

@@ -26,11 +26,13 @@ pub(super) const DEFINITION: Definition = Definition {
         "next_retry",
         "digest",
     ],
+    arguments: &[],
+    number: None,
     page,
     insert: None,
 };
 
-fn page(attached: &Attached, conn: &Connection, after: i64) -> Result<Page, String> {
+fn page(attached: &Attached, conn: &Connection, after: i64, _: &[Value]) -> Result<Page, String> {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let counts = View::open(conn).and_then(|v| v.map(|v| v.status(now_ms)).transpose()).map_err(|e| e.to_string())?;
     let is_tracked = counts.is_some();

@@ -4,7 +4,7 @@
 //! these show are looked at in turn until nothing new comes up. Mostly two rows claim one id and no third is touched:
 //! then the others that claim it stay where they are, however many they are.
 
-use super::{Found, Key, Merge, Refusal, Rows, is_literal};
+use super::{Found, Key, Merge, Refusal, Rows, Standing, is_literal};
 use crate::body::Cell;
 use crate::cellhash::CellHash;
 use crate::claim::{self, Claim};
@@ -140,6 +140,10 @@ impl<R: Rows> Merge<'_, R> {
             }
             let birth = member.record.birth_id.unwrap_or(key);
             member.record.birth_id = Some(birth);
+            if *shown != Some(key) {
+                let name = Name::Born { dot: member.record.born.dot(), id: birth };
+                self.rows.note_standing(&name, Standing::Shown(Key::Id(key)));
+            }
         }
         // Only now: a row may refer to another of them, and its state is told by the records as they are.
         for key in members.iter().filter(|m| m.state.is_some()).filter_map(|m| m.key) {
@@ -205,6 +209,7 @@ impl<R: Rows> Merge<'_, R> {
             None => Some(Refusal::constraint("no derived id is free")),
         };
         if let (Some(refusal), true) = (&refusal, found.record.is_hidden) {
+            self.rows.note_standing(&found.name, Standing::Nowhere);
             self.rows.forget(&found.key)?;
             self.keep_hidden(found, state, refusal)?;
             return Ok(shown);

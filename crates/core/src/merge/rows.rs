@@ -19,6 +19,17 @@ pub enum Key {
     Name(Box<[u8]>),
 }
 
+/// How a row stands for whoever reads its table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there, under this key.
+    Shown(Key),
+    /// It is kept and not there.
+    Hidden,
+    /// There is no such row.
+    Nowhere,
+}
+
 /// Why a row, or a change to it, can't stand in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -97,6 +108,11 @@ pub trait Rows {
     fn change(&mut self, key: &Key, cells: &[(usize, Cell<'_>)]) -> Result<Option<Refusal>, Self::Error>;
     /// Takes a visible row out of the table.
     fn hide(&mut self, key: &Key) -> Result<(), Self::Error>;
+    /// A row is about to be shown, hidden or renumbered: how it stood until then. Told more often than it comes to pass: what
+    /// a row stands like in the end is known then only.
+    fn note_standing(&mut self, name: &Name, before: Standing) {
+        let _ = (name, before);
+    }
     /// Gives visible rows other ids, all at once, and re-points the foreign keys that mean them.
     fn renumber(&mut self, moves: &[(i64, i64)]) -> Result<(), Self::Error>;
 

@@ -3,7 +3,7 @@
 //! A row that can't be shown is *hidden*: its state is kept whole in its record and the reason beside it. A row that
 //! refers to one that is not visible is hidden until that one is.
 
-use super::{Found, Key, Member, Merge, Refusal, Rows, Table, is_literal};
+use super::{Found, Key, Member, Merge, Refusal, Rows, Standing, Table, is_literal};
 use crate::affinity;
 use crate::body::Cell;
 use crate::cellhash::CellHash;
@@ -67,6 +67,9 @@ impl<R: Rows> Merge<'_, R> {
             let freed = self.park_found(found, state, &refusal)?;
             return self.take_back_all(freed);
         }
+        if found.record.is_hidden {
+            self.rows.note_standing(&found.name, Standing::Hidden);
+        }
         let old = self.row_digest(&found.key, &found.record);
         if let Some(column) = self.table.id_column {
             let claim = super::place::id_claim(&found.record, &state, column);
@@ -103,6 +106,7 @@ impl<R: Rows> Merge<'_, R> {
     pub fn park(&mut self, key: &Key, state: RowState, why: &Refusal) -> Result<Option<i64>, R::Error> {
         let Some(record) = self.rows.record(key)? else { return Ok(None) };
         let found = Found { key: key.clone(), name: self.name_of(key, &record), record };
+        self.rows.note_standing(&found.name, Standing::Shown(key.clone()));
         self.rows.hide(key)?;
         let mut found = found;
         let old = self.row_digest(&found.key, &found.record);
@@ -137,6 +141,7 @@ impl<R: Rows> Merge<'_, R> {
         let old = self.row_digest(&found.key, &found.record);
         let mut freed = None;
         if !found.record.is_hidden {
+            self.rows.note_standing(&found.name, Standing::Shown(found.key.clone()));
             self.rows.before_gone(&found.key)?;
             self.rows.hide(&found.key)?;
             freed = self.leave_table(&mut found)?;
