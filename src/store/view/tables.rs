@@ -13,7 +13,7 @@ pub enum KeyKind {
     Alias,
     /// The key.
     Named,
-    /// The table is not here, or has no key that could name rows.
+    /// The table is not here, or has no key: rows are named by their birth.
     None,
 }
 
