@@ -237,3 +237,75 @@ fn a_table_whose_rows_nothing_tells_says_so() {
         assert_eq!(r.view(|view| view.verify()).unwrap(), []);
     }
 }
+
+/// Each row of the file written into a new one, as `.dump` does it: rows without an integer key have other rowids there.
+fn dumped(of: &Replica, seed: u8) -> Replica {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.db");
+    let user = open(&path);
+    user.execute_batch("PRAGMA journal_mode=WAL").unwrap();
+    user.execute("ATTACH ?1 AS old", [of.user.path().unwrap()]).unwrap();
+    let schema = "SELECT type, name, sql FROM old.sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'
+        ORDER BY type = 'trigger', rowid";
+    let schema: Vec<(String, String, String)> = {
+        let mut statement = user.prepare(schema).unwrap();
+        let all = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        all.collect::<Result<_, _>>().unwrap()
+    };
+    for (kind, name, sql) in &schema {
+        user.execute_batch(sql).unwrap();
+        if kind == "table" {
+            let rows = format!("INSERT INTO main.\"{name}\" SELECT * FROM old.\"{name}\" WHERE 1");
+            user.execute_batch(&rows).unwrap();
+        }
+    }
+    user.execute_batch("DETACH old").unwrap();
+    Replica { user, store: Store::open(open(&path), identity(seed)).unwrap(), _dir: dir }
+}
+
+#[test]
+fn a_copy_made_by_dump_knows_its_rows() {
+    let (mut a, b) = pair("('a', 1), ('b', 2), ('c', 3), ('d', 4)");
+    a.run("DELETE FROM log WHERE text = 'a'");
+    a.seal(2000);
+    let mut c = dumped(&a, 3);
+    assert_eq!(c.one("SELECT rowid FROM log WHERE text = 'b'"), Sql::Integer(1));
+    let mut b = b;
+    b.take(&a);
+    b.run("UPDATE log SET text = 'bb' WHERE n = 2; DELETE FROM log WHERE n = 4");
+    b.seal(3000);
+    c.take(&b);
+    assert_eq!(c.rows(ALL), [row("bb", 2), row("c", 3)]);
+    c.run("UPDATE log SET n = 5 WHERE text = 'bb'");
+    c.seal(4000);
+    b.take(&c);
+    b.equals(&c, &["log"]);
+    assert_eq!(b.rows(ALL), [row("bb", 5), row("c", 3)]);
+}
+
+/// The raw bodies of a replica's own entries.
+fn bodies(r: &Replica) -> Vec<Vec<u8>> {
+    let entries = r.entries();
+    let entries = entries.iter().map(|bytes| p2pdb_core::entry::Entry::from_bytes(bytes).unwrap());
+    entries.map(|entry| p2pdb_core::body::unpack(&entry.body).unwrap()).collect()
+}
+
+#[test]
+fn the_format_document_shows_what_is_written_of_them() {
+    let document = include_str!("../../../docs/format.md");
+    let section = document.split("### 12.4").nth(1).unwrap();
+    let block = section.split("```hex\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    // Comments begin at one place, and an empty line parts the entries.
+    let bytes = |part: &str| {
+        let lines = part.lines().map(|line| line.get(..66).unwrap_or(line));
+        let digits: String = lines.flat_map(str::chars).filter(|c| *c != ' ').collect();
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect::<Vec<u8>>()
+    };
+    let told: Vec<Vec<u8>> = block.split("\n\n").map(bytes).collect();
+    let mut a = Replica::new(1, "CREATE TABLE log(text TEXT, n)", &["log"]);
+    a.run("INSERT INTO log VALUES('on', 1), ('on', 1)");
+    a.seal(1000);
+    a.run("UPDATE log SET n = 2 WHERE rowid = 1; DELETE FROM log WHERE rowid = 2");
+    a.seal(2000);
+    assert_eq!(bodies(&a), told);
+}
