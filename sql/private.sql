@@ -90,6 +90,10 @@ CREATE INDEX IF NOT EXISTS _p2p_entry_seen ON _p2p_entry(author, seq) WHERE seen
 -- Clock records: one packed record a live row. They stand beside each table in one of its own, _p2p_row_1 and so on by
 -- its local number, under the visible id or the canonical key (src/store/records.rs).
 
+-- Of rows without a key the record also says where they are, by rowid. VACUUM and .dump give rows without an integer key other
+-- rowids, and this table's too: the places are known of those tables whose number stands at the rowid 2^32 + t.
+CREATE TABLE IF NOT EXISTS _p2p_still(t INTEGER NOT NULL);
+
 -- Rows that do not show the id claimed at birth, by the dot of their birth.
 CREATE TABLE IF NOT EXISTS _p2p_moved(
   t INTEGER NOT NULL, author INTEGER NOT NULL, seq INTEGER NOT NULL, op INTEGER NOT NULL,

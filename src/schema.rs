@@ -198,6 +198,12 @@ pub(crate) fn read_definition(bytes: &[u8]) -> Result<Option<Definition>, Malfor
     }
 }
 
+/// The names of the rowid that none of these columns has taken.
+pub(crate) fn free_rowid_names<'n>(columns: impl Iterator<Item = &'n str> + Clone) -> Vec<&'static str> {
+    let is_free = |name: &&str| !columns.clone().any(|c| c.eq_ignore_ascii_case(name));
+    ["_rowid_", "rowid", "oid"].into_iter().filter(is_free).collect()
+}
+
 impl Definition {
     /// The columns' names in order.
     pub fn column_names(&self) -> Vec<&str> {
@@ -245,6 +251,16 @@ impl Definition {
                 Part::Expr(_) => false,
             }),
         }
+    }
+
+    /// The names of the rowid that no column has taken; of a table that has one.
+    pub fn rowid_names(&self) -> Vec<&'static str> {
+        if self.without_rowid { Vec::new() } else { free_rowid_names(self.columns.iter().map(|c| c.name.as_str())) }
+    }
+
+    /// Are rows that have no key exchanged, named by their birth? Only the rowid tells where such a row is.
+    pub fn names_by_birth(&self) -> bool {
+        self.has_nameless_rows() && !self.rowid_names().is_empty()
     }
 
     /// Columns that common CHECKs join, transitively, through generated columns too. Groups of one are left out: a

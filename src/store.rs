@@ -26,6 +26,7 @@ mod literal;
 mod log;
 mod names;
 mod orphan;
+mod places;
 mod private;
 mod receive;
 mod records;

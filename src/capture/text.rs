@@ -23,9 +23,7 @@ pub(super) struct Naming<'d> {
 impl<'d> Naming<'d> {
     pub(super) fn new(t: i64, definition: &'d Definition) -> Self {
         let key: Vec<String> = definition.key_columns().into_iter().map(|k| k.0).collect();
-        let is_taken = |r: &str| definition.columns.iter().any(|c| c.name.eq_ignore_ascii_case(r));
-        let rowids: Vec<_> =
-            ["_rowid_", "rowid", "oid"].into_iter().filter(|r| !definition.without_rowid && !is_taken(r)).collect();
+        let rowids = definition.rowid_names();
         let rowid = rowids.first().copied();
         let is_nullable = !key.is_empty() && definition.has_nameless_rows();
         let is_rowid = definition.key.as_ref().is_some_and(|k| k.is_rowid);

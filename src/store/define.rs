@@ -8,7 +8,7 @@ use p2pdb_core::body::ColumnId;
 use p2pdb_core::id::TableId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{StoreError, has_private_tables, records};
+use super::{StoreError, has_private_tables, places, records};
 use crate::capture;
 use crate::schema::{Definition, ReadError};
 
@@ -213,7 +213,7 @@ fn track_in(conn: &Connection, definition: &Definition) -> Result<Tracking, Stor
         }
         Some(_) | None => list(conn, free_id(conn, definition)?, definition, &bytes, state, &note)?,
     };
-    records::create(conn, t, definition.is_alias())?;
+    records::create(conn, t, definition)?;
     capture::arm(conn, t, definition)?;
     // What the seal leaves alone need not wait for it.
     let rows = if state == State::Captured { 0 } else { armed::reconcile(conn, t, definition)? };
@@ -293,10 +293,9 @@ fn track_these(conn: &Connection, names: &[String]) -> Result<Vec<(String, Decis
 
 /// How a table of this definition takes part, and what is special about it.
 fn standing(definition: &Definition, bytes: &[u8]) -> (State, String) {
-    let note = note_of(definition);
     match Definition::read(bytes) {
-        _ if definition.key.is_none() => (State::Captured, note),
-        Ok(_) => (State::New, note),
+        _ if definition.key.is_none() && !definition.names_by_birth() => (State::Captured, UNTOLD.into()),
+        Ok(_) => (State::New, note_of(definition)),
         Err(e) => {
             let why = format!("its changes are captured and not exchanged: its definition can't be announced, {e}");
             (State::Captured, why)
@@ -304,13 +303,23 @@ fn standing(definition: &Definition, bytes: &[u8]) -> (State, String) {
     }
 }
 
+/// Of a table without a key whose columns have taken all three names of the rowid.
+const UNTOLD: &str = "it has no PRIMARY KEY, and columns are named _rowid_, rowid and oid: nothing tells its rows, so they are captured and \
+     not exchanged; rename one of these columns, or give the table a key";
+
 /// What is special about a table.
 fn note_of(definition: &Definition) -> String {
     let mut notes = Vec::new();
     if definition.key.is_none() {
-        notes.push("it has no PRIMARY KEY: its rows are captured and not exchanged yet".to_string());
+        notes.push("it has no PRIMARY KEY: each row is one of its own, also where two are equal".to_string());
+    } else if definition.names_by_birth() {
+        notes.push("the key may be NULL: each row with a NULL in it is one of its own".into());
     } else if definition.has_nameless_rows() {
-        notes.push("rows with NULL in the key are captured and not exchanged yet".into());
+        notes.push(
+            "rows with NULL in the key are captured and not exchanged: columns are named _rowid_, rowid and oid, and nothing \
+             else tells such rows; rename one of these columns"
+                .into(),
+        );
     }
     let unlisted = definition.unlisted();
     if !unlisted.is_empty() {

@@ -3,6 +3,7 @@
 //! Read once a transaction and table, raised where a row is added. Only the store writes these tables, under the
 //! write lock, so that a flag can't be out of date; one that stays up though the last row went costs a look.
 
+use p2pdb_core::id::Dot;
 use p2pdb_core::name::Name;
 use p2pdb_core::unique::Tuple;
 use rusqlite::Connection;
@@ -43,6 +44,8 @@ pub(super) struct Flags {
     pub(super) woke: Cell<bool>,
     /// References to rows that are not there are shown as NULL for the moment.
     pub(super) is_lenient: Cell<bool>,
+    /// Where rows without a key are whose records were not put since, or that they are not in their table: (table, birth).
+    pub(super) places: RefCell<BTreeMap<(i64, Dot), Option<i64>>>,
     /// Ids that came free while rows were parked: (table, id).
     pub(super) freed: RefCell<Vec<(i64, i64)>>,
     /// Rows between which unique indexes are to decide: (table, name).

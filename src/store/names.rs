@@ -17,10 +17,12 @@ const REF_DEPTH_MAX: usize = 16;
 type LoggedOrMissing = (Vec<Value>, Vec<(i64, Value)>);
 
 impl SqliteRows<'_> {
-    /// The values that find the visible row; none if the row it is about can't be found by value.
+    /// What finds the visible row: the values of its key, and its rowid where it has none. None if it is not there, or can't
+    /// be found by value.
     pub(super) fn key_params(&mut self, key: &Key) -> Result<Option<Vec<Value>>, StoreError> {
         match key {
             Key::Id(id) => Ok(Some(vec![Value::Integer(*id)])),
+            Key::Born(born) => Ok(self.place_of(born)?.map(|place| self.at(place))),
             Key::Name(bytes) if name::is_hashed(bytes) => {
                 let Some(state) = self.record_of(self.table.t, key)?.and_then(|r| r.state) else { return Ok(None) };
                 let values = self.table.merge.key.iter().map(|(c, _)| self.table.merge.cell(&state, *c).to_value());
@@ -37,7 +39,13 @@ impl SqliteRows<'_> {
     fn key_shown_as(&mut self, values: &[Value]) -> Result<Option<Vec<Value>>, StoreError> {
         let table = self.table;
         let columns = table.merge.key.iter().map(|(c, _)| table.refs.get(c).copied());
-        values.iter().zip(columns).map(|(v, parent)| self.shown_as(v, parent, 0)).collect()
+        let shown = values.iter().zip(columns).map(|(v, parent)| self.shown_as(v, parent, 0));
+        let mut shown: Option<Vec<Value>> = shown.collect::<Result<_, _>>()?;
+        if let Some(shown) = shown.as_mut().filter(|_| table.merge.has_nameless) {
+            // By its key, not by its rowid.
+            shown.push(Value::Null);
+        }
+        Ok(shown)
     }
 
     /// What a value of a column that means rows of `parent` looks like in the table: a reference as the key that the

@@ -16,7 +16,8 @@ use crate::quote::Quoted;
 
 /// Parks all rows that refer to the row under `key`, which is about to go.
 pub(super) fn park(rows: &mut SqliteRows<'_>, key: &Key) -> Result<(), StoreError> {
-    let Some([value]) = rows.key_params(key)?.and_then(|v| <[Value; 1]>::try_from(v).ok()) else { return Ok(()) };
+    // Rows are referred to by keys of one column.
+    let Some(value) = rows.key_params(key)?.and_then(|v| v.into_iter().next()) else { return Ok(()) };
     let mut met = BTreeSet::from([(rows.table.t, key.clone())]);
     let mut todo = vec![(rows.table.t, value)];
     let mut found: Vec<(i64, Key, Vec<Value>, RowState)> = Vec::new();
@@ -36,7 +37,7 @@ pub(super) fn park(rows: &mut SqliteRows<'_>, key: &Key) -> Result<(), StoreErro
                     continue;
                 };
                 if !child.referring.is_empty()
-                    && let [value] = &visible[..]
+                    && let Some(value) = visible.first()
                 {
                     todo.push((child.t, value.clone()));
                 }
@@ -63,12 +64,11 @@ pub(super) fn referring_rows(
     column: usize,
     value: &Value,
 ) -> Result<Vec<Vec<Value>>, StoreError> {
-    let key = child.key();
-    let columns = key.iter().map(|(c, _)| Quoted(&child.names[*c]).to_string()).collect::<Vec<_>>().join(", ");
+    let (columns, width) = (child.sql.key.join(", "), child.sql.key.len());
     let (table, column) = (Quoted(&child.name), Quoted(&child.names[column]));
     let sql = format!("SELECT {columns} FROM main.{table} WHERE {column} = ?1");
     let mut statement = rows.shared.conn.prepare_cached(&sql)?;
-    let found = statement.query_map(params_from_iter([BindValue(value)]), |row| values_of(row, key.len()))?;
+    let found = statement.query_map(params_from_iter([BindValue(value)]), |row| values_of(row, width))?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -79,6 +79,12 @@ impl SqliteRows<'_> {
             return Ok(if let [Value::Integer(id)] = visible { Some(Key::Id(*id)) } else { None });
         }
         let table = self.table;
+        if table.merge.has_nameless
+            && (table.merge.key.is_empty() || visible.iter().take(table.merge.key.len()).any(|v| *v == Value::Null))
+        {
+            let Some(Value::Integer(place)) = visible.last() else { return Ok(None) };
+            return Ok(self.standing_at(*place)?.map(|(key, _)| key));
+        }
         let mut values = Vec::with_capacity(visible.len());
         for (value, (column, collation)) in visible.iter().zip(&table.merge.key) {
             let name = match table.refs.get(column) {

@@ -1,11 +1,15 @@
 //! The tables that hold clock records: one beside each tracked table.
 //!
 //! A record is looked up and kept for each row that is sealed or merged. In a tree of its own, under the rowid where the
-//! row has an integer key, that costs a third less than under (table, key) in one for all.
+//! row has an integer key, that costs a third less than under (table, key) in one for all. Where rows have no key, it also
+//! holds their places ([`super::places`]).
 
 use rusqlite::Connection;
 
-/// The name of the table that holds the records of table number `t`. Its columns are `key` and `record`.
+use crate::schema::Definition;
+
+/// The name of the table that holds the records of table number `t`. Its columns are `key` and `record`, and `place` where
+/// rows have no key.
 pub(super) fn table(t: i64) -> String {
     format!("_p2p_row_{t}")
 }
@@ -14,12 +18,19 @@ pub(super) fn table(t: i64) -> String {
 ///
 /// # Errors
 /// SQLite's.
-pub(super) fn create(conn: &Connection, t: i64, is_alias: bool) -> rusqlite::Result<()> {
+pub(super) fn create(conn: &Connection, t: i64, definition: &Definition) -> rusqlite::Result<()> {
     let name = table(t);
-    conn.execute_batch(&match is_alias {
-        true => format!("CREATE TABLE IF NOT EXISTS main.{name}(key INTEGER PRIMARY KEY, record BLOB NOT NULL)"),
-        false => {
-            format!("CREATE TABLE IF NOT EXISTS main.{name}(key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID")
-        }
-    })
+    let (key, rest) = if definition.is_alias() { ("INTEGER", "") } else { ("BLOB", " WITHOUT ROWID") };
+    let sql = format!("CREATE TABLE IF NOT EXISTS main.{name}(key {key} PRIMARY KEY, record BLOB NOT NULL){rest}");
+    conn.execute_batch(&sql)?;
+    if !definition.names_by_birth() {
+        return Ok(());
+    }
+    let sql = "SELECT EXISTS(SELECT 1 FROM pragma_table_info(?1, 'main') WHERE name = 'place')";
+    if !conn.prepare_cached(sql)?.query_row([&name], |row| row.get(0))? {
+        conn.execute_batch(&format!("ALTER TABLE main.{name} ADD COLUMN place INTEGER"))?;
+    }
+    conn.execute_batch(&format!(
+        "CREATE INDEX IF NOT EXISTS main.{name}_place ON {name}(place) WHERE place IS NOT NULL"
+    ))
 }

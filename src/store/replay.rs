@@ -3,13 +3,14 @@
 //! The log is merged into emptied tables, the private ones of that moment are put aside, and all of it is undone: so the user's
 //! tables are not written. Then the private ones are put in place, and every row is marked for the seal to compare.
 
+use p2pdb_core::merge::Key;
 use p2pdb_core::value::Value;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params_from_iter};
 
 use super::rows::{BindValue, Shared, SqliteRows, key_of};
 use super::tables::Tables;
-use super::{Store, StoreError, define, records, triggers};
+use super::{Store, StoreError, define, places, records, triggers};
 use crate::capture;
 use crate::quote::Quoted;
 
@@ -36,6 +37,9 @@ impl Store {
         triggers::switch_off(&self.conn)?;
         for table in self.tables.iter().map(|t| Quoted(&t.name).to_string()).chain(filled.iter().cloned()) {
             self.conn.execute_batch(&format!("DELETE FROM main.{table}"))?;
+        }
+        for table in self.tables.iter().filter(|t| t.merge.has_nameless) {
+            places::set_known(&self.conn, table.t)?;
         }
         (self.digest, self.flags) = Default::default();
         self.apply_in(now_ms, &mut || true)?;
@@ -69,10 +73,10 @@ impl Store {
             let mut found = select.query([])?;
             let mut rows = SqliteRows::new(shared, table, authors, digest)?;
             while let Some(row) = found.next()? {
-                let Some(key) = key_of(row.get_ref(0)?) else { continue };
+                let Some(key @ Key::Name(_)) = key_of(row.get_ref(0)?) else { continue };
                 let Some(values) = rows.key_params(&key)? else { continue };
                 let head = [Value::Integer(table.t), Value::Integer(capture::LOOK)];
-                insert.execute(params_from_iter(head.iter().chain(&values).map(BindValue)))?;
+                insert.execute(params_from_iter(head.iter().chain(values.iter().take(width)).map(BindValue)))?;
             }
         }
         Ok(())

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use super::StoreError;
 use super::authors::Authors;
 use super::flags::Flags;
+use super::places::{BORN, read_born, write_born};
 use super::tables::{Tables, Tracked};
 use super::triggers;
 use crate::quote::Quoted;
@@ -148,16 +149,18 @@ pub(super) fn is_unique(e: &rusqlite::Error) -> bool {
 
 /// A key as SQLite stores it.
 pub(super) fn bind_key(key: &Key) -> ToSqlOutput<'_> {
-    ToSqlOutput::Borrowed(match key {
-        Key::Id(id) => ValueRef::Integer(*id),
-        Key::Name(bytes) => ValueRef::Blob(bytes),
-    })
+    match key {
+        Key::Id(id) => ToSqlOutput::Borrowed(ValueRef::Integer(*id)),
+        Key::Name(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+        Key::Born(dot) => ToSqlOutput::from(write_born(dot)),
+    }
 }
 
 /// The same, read back.
 pub(super) fn key_of(v: ValueRef<'_>) -> Option<Key> {
     match v {
         ValueRef::Integer(id) => Some(Key::Id(id)),
+        ValueRef::Blob(bytes) if bytes.first() == Some(&BORN) => read_born(bytes).map(Key::Born),
         ValueRef::Blob(bytes) => Some(Key::Name(bytes.into())),
         _ => None,
     }
@@ -202,7 +205,7 @@ impl<'c> SqliteRows<'c> {
     /// The row that SQLite finds under these key values.
     pub(super) fn visible_by(&mut self, key: &[Value]) -> Result<Option<Vec<Value>>, StoreError> {
         let columns = self.table.merge.columns;
-        let key = params_from_iter(key.iter().map(BindValue));
+        let key = params_from_iter(self.table.sql.finding(key));
         Ok(self.statements.select.query_row(key, |row| values_of(row, columns)).optional()?)
     }
 
@@ -212,7 +215,7 @@ impl<'c> SqliteRows<'c> {
         let Self { shared, table, statements, .. } = self;
         let delete = prepared(&mut statements.delete, shared.conn, &table.sql.delete)?;
         triggers::run(shared.conn, table.t, Event::Delete, || {
-            delete.execute(params_from_iter(key.iter().map(BindValue)))
+            delete.execute(params_from_iter(table.sql.finding(key)))
         })?;
         Ok(())
     }
@@ -289,7 +292,12 @@ impl Rows for SqliteRows<'_> {
 
     fn put(&mut self, key: &Key, record: &Record) -> Result<(), StoreError> {
         self.pack(key, record);
-        self.statements.put.execute(params![bind_key(key), self.packed])?;
+        if self.table.merge.has_nameless {
+            let (place, is_news) = self.noted_place(key, record.is_hidden);
+            self.statements.put.execute(params![bind_key(key), self.packed, place, is_news])?;
+        } else {
+            self.statements.put.execute(params![bind_key(key), self.packed])?;
+        }
         Ok(())
     }
 
@@ -319,7 +327,13 @@ impl Rows for SqliteRows<'_> {
         Ok(outcome?)
     }
 
+    fn set_place(&mut self, key: &Key, place: i64) -> Result<(), StoreError> {
+        self.note_place(key, Some(place));
+        Ok(())
+    }
+
     fn forget(&mut self, key: &Key) -> Result<(), StoreError> {
+        self.noted_place(key, true);
         self.statements.forget.execute([bind_key(key)])?;
         Ok(())
     }
@@ -344,6 +358,9 @@ impl Rows for SqliteRows<'_> {
             self.shared.flags.woke.set(true);
         }
         if refused.is_none() {
+            if matches!(key, Key::Born(_)) {
+                self.note_place(key, Some(self.shared.conn.last_insert_rowid()));
+            }
             self.reclaim(key)?;
         }
         Ok(refused)
@@ -383,10 +400,11 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn hide(&mut self, key: &Key) -> Result<(), StoreError> {
-        match self.key_params(key)? {
-            Some(key) => self.delete(&key),
-            None => Ok(()),
+        if let Some(found) = self.key_params(key)? {
+            self.delete(&found)?;
+            self.note_place(key, None);
         }
+        Ok(())
     }
 
     fn note_standing(&mut self, name: &Name, before: Standing) {
@@ -600,7 +618,7 @@ impl Rows for SqliteRows<'_> {
 impl super::tables::Sql {
     /// `UPDATE … SET` these columns, after the key's parameters.
     fn update(&self, columns: &[usize]) -> String {
-        let set = columns.iter().enumerate().map(|(i, c)| format!("{} = ?{}", self.names[*c], self.key_len + i + 1));
+        let set = columns.iter().enumerate().map(|(i, c)| format!("{} = ?{}", self.names[*c], self.key.len() + i + 1));
         format!("UPDATE main.{} SET {} {}", Quoted(&self.table), set.collect::<Vec<_>>().join(", "), self.by_key)
     }
 }

@@ -21,6 +21,8 @@ mod contend;
 mod follow;
 mod marker;
 mod named;
+mod nameless;
+mod places;
 mod work;
 
 use batch::Sealing;
@@ -72,7 +74,8 @@ impl Store {
     /// Is there a marker, a table to announce or to tell a change of, or a group to close? Needs no write lock.
     pub(super) fn has_to_seal(&mut self) -> Result<bool, StoreError> {
         self.refresh_tables()?;
-        Ok(self.has_markers()? || self.tables.iter().any(|t| t.is_new || t.is_altered) || self.is_group_open()?)
+        let has_news = self.has_markers()? || self.tables.iter().any(|t| t.is_new || t.is_altered);
+        Ok(has_news || self.is_group_open()? || !self.lost_places()?.is_empty())
     }
 
     /// About how many changes of the user are not sealed yet.
@@ -98,12 +101,17 @@ impl Store {
         if self.authors.get(&own).is_none() {
             self.authors.add(own, key.public());
         }
-        let (seen, unseen) = (self.authors.applied(), self.unseen()?);
+        let (seen, unseen, lost) = (self.authors.applied(), self.unseen()?, self.lost_places()?);
         let number = self.authors.number_of(&own);
         let Self { conn, tables, authors, hasher, digest, flags, open_group, .. } = self;
         let shared = Shared { conn, tables, hasher, flags };
         let mut sealing = Sealing::new(shared, authors, digest, GroupWriter::new(&key, start), seen, unseen);
         sealing.announce()?;
+        if !lost.is_empty() {
+            sealing.find_places(&lost)?;
+            // Markers went, and others came in their place.
+            open_group.unmoved = None;
+        }
         // Where ids moved the markers of all rows are read together: an identity is followed to its end.
         let mut limit = if sealing.has_moves(&mut open_group.unmoved)? { usize::MAX } else { BATCH };
         let mut sealed = Sealed::default();

@@ -5,10 +5,12 @@ use p2pdb_core::body::ColumnId;
 use p2pdb_core::id::TableId;
 use p2pdb_core::merge;
 use p2pdb_core::name::Collation;
+use p2pdb_core::value::Value;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
 use super::define::alter::{self, UNTOLD};
+use super::rows::BindValue;
 use super::unique::index::Unique;
 use super::{StoreError, records};
 use crate::quote::Quoted;
@@ -62,12 +64,18 @@ pub(crate) struct Sql {
     pub(crate) forget: String,
     /// The highest key that has a record.
     pub(crate) last: String,
-    /// `WHERE …`, the key from parameter `?1` on.
+    /// Where the row of a key is, of rows without a key.
+    pub(crate) place: String,
+    /// The key and the record of the row that is there.
+    pub(crate) standing: String,
+    pub(crate) set_place: String,
+    /// `WHERE …`, what finds a row from parameter `?1` on.
     pub(crate) by_key: String,
     pub(crate) table: String,
     /// The columns' names, quoted.
     pub(crate) names: Vec<String>,
-    pub(crate) key_len: usize,
+    /// What finds a row, each an expression in SQL: the key's columns, and the rowid where rows may have no key.
+    pub(crate) key: Vec<String>,
 }
 
 /// All of them, by local number and by id.
@@ -244,6 +252,7 @@ pub(super) fn merged(id: TableId, definition: &Definition, columns: &[ColumnId],
     let place = |column: &str| names.iter().position(|n| n.eq_ignore_ascii_case(column));
     let key = definition.key_columns();
     let mut key: Vec<_> = key.into_iter().filter_map(|(c, collation)| Some((place(&c)?, collation))).collect();
+    let has_nameless = definition.names_by_birth();
     let mut id_column = None;
     if definition.is_alias() {
         id_column = key.first().map(|k| k.0);
@@ -256,6 +265,7 @@ pub(super) fn merged(id: TableId, definition: &Definition, columns: &[ColumnId],
         id,
         id_column,
         key,
+        has_nameless,
         columns: names.len(),
         refs: Vec::new(),
         order,
@@ -264,13 +274,11 @@ pub(super) fn merged(id: TableId, definition: &Definition, columns: &[ColumnId],
     }
 }
 
-/// Is the table here with all these columns? The schema may have moved since it was looked at.
-fn has_columns(conn: &Connection, table: &str, names: &[String]) -> rusqlite::Result<bool> {
+/// The columns of a table; none if it is not here. The schema may have moved since it was looked at.
+fn columns_here(conn: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT name FROM pragma_table_xinfo(?1, 'main')
                WHERE EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)";
-    let here =
-        conn.prepare_cached(sql)?.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-    Ok(!here.is_empty() && names.iter().all(|name| here.iter().any(|h| h.eq_ignore_ascii_case(name))))
+    conn.prepare_cached(sql)?.query_map([table], |row| row.get(0))?.collect()
 }
 
 impl Tracked {
@@ -287,7 +295,9 @@ impl Tracked {
         is_new: bool,
     ) -> Result<Option<Self>, StoreError> {
         let Some(def) = schema::read_definition(&definition)? else { return Ok(None) };
-        if columns.len() != names.len() || !has_columns(conn, &name, &names)? {
+        let here = columns_here(conn, &name)?;
+        let is_here = |name: &String| here.iter().any(|h| h.eq_ignore_ascii_case(name));
+        if columns.len() != names.len() || here.is_empty() || !names.iter().all(is_here) {
             return Ok(None);
         }
         let place = |column: &str| names.iter().position(|n| n.eq_ignore_ascii_case(column));
@@ -297,9 +307,13 @@ impl Tracked {
         let groups =
             def.check_groups_by_name().into_iter().map(|g| g.iter().filter_map(|c| place(c)).collect()).collect();
         let key: Vec<usize> = def.key_columns().iter().filter_map(|(c, _)| place(c)).collect();
-        let sql = Sql::new(t, &name, &names, &key);
-        let shown_key = merge.id_column.map_or_else(|| key.clone(), |id| vec![id]);
-        let uniques = super::unique::index::of(&def, &name, &names, &shown_key, &format!("_p2p_alone_{t}_{cookie}"));
+        let rowid = schema::free_rowid_names(here.iter().map(String::as_str)).first().copied();
+        if merge.has_nameless && rowid.is_none() {
+            return Ok(None);
+        }
+        let sql = Sql::new(t, &name, &names, &key, rowid.filter(|_| merge.has_nameless));
+        let alone = format!("_p2p_alone_{t}_{cookie}");
+        let uniques = super::unique::index::of(&def, &name, &names, &key, &sql.key, &alone);
         let (refs, referring) = (BTreeMap::new(), Vec::new());
         Ok(Some(Self {
             t,
@@ -328,27 +342,49 @@ impl Tracked {
 }
 
 impl Sql {
-    fn new(t: i64, table: &str, names: &[String], key: &[usize]) -> Self {
+    fn new(t: i64, table: &str, names: &[String], key: &[usize], rowid: Option<&str>) -> Self {
         let (name, table, records) = (table.to_owned(), Quoted(table), records::table(t));
         let names: Vec<_> = names.iter().map(|n| Quoted(n).to_string()).collect();
         let all = names.join(", ");
         let marks = (1..=names.len()).map(|i| format!("?{i}")).collect::<Vec<_>>().join(", ");
         let by_key = key.iter().enumerate().map(|(i, c)| format!("{} = ?{}", names[*c], i + 1));
-        let by_key = format!("WHERE {}", by_key.collect::<Vec<_>>().join(" AND "));
+        let by_key = by_key.collect::<Vec<_>>().join(" AND ");
+        let by_key = match rowid {
+            Some(rowid) if key.is_empty() => format!("WHERE {rowid} = ?1"),
+            // A row has one of the two: the other is NULL, and finds nothing.
+            Some(rowid) => format!("WHERE ({by_key}) OR {rowid} = ?{}", key.len() + 1),
+            None => format!("WHERE {by_key}"),
+        };
+        let put = match rowid {
+            None => format!("INSERT OR REPLACE INTO {records}(key, record) VALUES(?1, ?2)"),
+            Some(_) => format!(
+                "INSERT INTO {records}(key, record, place) VALUES(?1, ?2, ?3) ON CONFLICT(key) DO UPDATE
+                 SET record = excluded.record, place = CASE WHEN ?4 THEN excluded.place ELSE place END"
+            ),
+        };
         Self {
             select: format!("SELECT {all} FROM main.{table} {by_key}"),
             insert: format!("INSERT INTO main.{table}({all}) VALUES({marks})"),
             delete: format!("DELETE FROM main.{table} {by_key}"),
             record: format!("SELECT record FROM {records} WHERE key = ?1"),
-            put: format!("INSERT OR REPLACE INTO {records}(key, record) VALUES(?1, ?2)"),
+            put,
             put_new: format!("INSERT OR IGNORE INTO {records}(key, record) VALUES(?1, ?2)"),
             amend: format!("UPDATE {records} SET record = {}(record) WHERE key = ?1", super::amend::FUNCTION),
             forget: format!("DELETE FROM {records} WHERE key = ?1"),
             last: format!("SELECT max(key) FROM {records}"),
+            place: format!("SELECT place FROM {records} WHERE key = ?1"),
+            standing: format!("SELECT key, record FROM {records} WHERE place = ?1"),
+            set_place: format!("UPDATE {records} SET place = ?2 WHERE key = ?1"),
             by_key,
             table: name,
+            key: key.iter().map(|c| names[*c].clone()).chain(rowid.map(str::to_owned)).collect(),
             names,
-            key_len: key.len(),
         }
+    }
+
+    /// Parameters that find a row by what it shows. Where only a key is given, the rowid is none.
+    pub(crate) fn finding<'v>(&self, key: &'v [Value]) -> impl Iterator<Item = BindValue<'v>> {
+        const NULL: &Value = &Value::Null;
+        key.iter().chain(std::iter::repeat_n(NULL, self.key.len().saturating_sub(key.len()))).map(BindValue)
     }
 }

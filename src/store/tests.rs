@@ -10,6 +10,7 @@ mod events;
 mod fork;
 mod hostile;
 mod identity;
+mod nameless;
 mod natural;
 mod runs;
 mod steps;

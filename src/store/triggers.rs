@@ -32,6 +32,8 @@ pub enum TriggerState {
     Checks = 2,
     /// It should run, and can't.
     HeldBack = 3,
+    /// The node has not looked at it yet. Never kept.
+    New = 4,
 }
 
 impl TriggerState {

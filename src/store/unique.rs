@@ -167,8 +167,7 @@ pub(super) fn make_room(rows: &mut SqliteRows<'_>, child: &Tracked, column: usiz
     if !child.uniques.iter().any(|unique| unique.has(column)) {
         return Ok(());
     }
-    let key = child.key();
-    let columns = key.iter().map(|(c, _)| Quoted(&child.names[*c]).to_string()).collect::<Vec<_>>().join(", ");
+    let (columns, width) = (child.sql.key.join(", "), child.sql.key.len());
     let (table, name) = (Quoted(&child.name), Quoted(&child.names[column]));
     let sql = format!(
         "SELECT {columns} FROM main.{table} WHERE {name} IN (SELECT new FROM temp._p2p_move)
@@ -176,7 +175,7 @@ pub(super) fn make_room(rows: &mut SqliteRows<'_>, child: &Tracked, column: usiz
     );
     let shared = rows.shared;
     let mut statement = shared.conn.prepare_cached(&sql)?;
-    let found = statement.query_map([], |row| values_of(row, key.len()))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let found = statement.query_map([], |row| values_of(row, width))?.collect::<rusqlite::Result<Vec<_>>>()?;
     for visible in found {
         let mut below = SqliteRows::new(shared, child, rows.authors, rows.digest)?;
         if let Some(key) = below.key_shown(&visible)? {

@@ -59,6 +59,7 @@ fn all(shared: Shared<'_>, authors: &mut Authors, digest: &mut u128) -> Result<V
         let name = match &key {
             Key::Id(id) => Name::Born { dot: record.born.dot(), id: record.birth_id.unwrap_or(*id) },
             Key::Name(bytes) => Name::Key(bytes.clone()),
+            Key::Born(dot) => Name::Born { dot: *dot, id: 0 },
         };
         waiting.extend(record.state.map(|state| Waiting { t, key, name, state }));
     }
@@ -108,6 +109,7 @@ pub(super) fn show(
         let mut rows = SqliteRows::new(shared, table, authors, digest)?;
         let key = match &name {
             Name::Key(bytes) => Key::Name(bytes.clone()),
+            Name::Born { dot, .. } if table.merge.id_column.is_none() => Key::Born(*dot),
             Name::Born { dot, id } => Key::Id(rows.moved(dot)?.unwrap_or(*id)),
         };
         if rows.record(&key)?.is_none_or(|r| r.is_hidden) {

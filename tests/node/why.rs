@@ -207,11 +207,8 @@ fn a_table_that_is_not_exchanged_says_so() {
     let (a, _b) = pair(SALE);
     a.execute_batch("CREATE TABLE scrap(x); CREATE TABLE note(id TEXT PRIMARY KEY)").unwrap();
     one(&a, "SELECT p2p_track('scrap')");
-    let told = one(&a, "SELECT p2p_why('scrap', 1)");
-    assert_eq!(
-        told,
-        "table \"scrap\" is captured and not exchanged: it has no PRIMARY KEY: its rows are captured and not exchanged yet"
-    );
+    let why = "p2p_why: rows of table \"scrap\" have no key to be asked by; p2p_conflicts lists what they lost";
+    assert_eq!(error(&a, "SELECT p2p_why('scrap', 1)"), why);
     let unknown = |name: &str| {
         format!(
             "p2p_why: table \"{name}\" is not tracked, so nothing is known of its rows; SELECT p2p_track('{name}') begins"

@@ -77,6 +77,11 @@ impl Export<'_> {
                 let derived = self.derived(table, &Name::Born { dot, id: *id });
                 json!({"op": "ins", "t": table.name, "c": cells, "ids": ids, "derived": derived})
             }
+            Kind::Insert if table.is_nameless(columns, &row.cells) => {
+                assert!(row.name.is_none() && row.seen.is_none());
+                let derived = self.derived(table, &Name::Born { dot, id: 0 });
+                json!({"op": "ins", "t": table.name, "c": cells, "derived": derived})
+            }
             Kind::Insert => {
                 let key: Vec<_> =
                     table.key.iter().map(|k| &row.cells[columns.iter().position(|c| c == k).unwrap()]).collect();
@@ -85,10 +90,14 @@ impl Export<'_> {
                 let derived = self.derived(table, &name);
                 let key = key.iter().zip(&table.key).map(|(cell, column)| self.cell(table, column, cell));
                 let name = format!("{}|{}", table.name, Value::from(key.collect::<Vec<_>>()));
-                json!({"op": "ins", "t": table.name, "row": name, "c": self.without_key(table, cells), "over": dots(row.seen.as_deref().unwrap_or_default()), "derived": derived})
+                json!({"op": "ins", "t": table.name, "row": name, "c": Self::without_key(table, cells), "over": dots(row.seen.as_deref().unwrap_or_default()), "derived": derived})
             }
             Kind::Update => {
-                json!({"op": "upd", "t": table.name, "row": name, "tok": seen, "c": self.without_key(table, cells)})
+                let cells = match row.name {
+                    Some(Name::Key(_)) => Self::without_key(table, cells),
+                    _ => cells,
+                };
+                json!({"op": "upd", "t": table.name, "row": name, "tok": seen, "c": cells})
             }
             Kind::Delete => json!({"op": "del", "t": table.name, "row": name, "tok": seen, "auto": u8::from(is_auto)}),
             Kind::Settle => {
@@ -119,10 +128,8 @@ impl Export<'_> {
         Value::Object(table.derived().map(of).collect())
     }
 
-    fn without_key(&self, table: &Table, mut cells: Map<String, Value>) -> Map<String, Value> {
-        if !table.is_alias {
-            cells.retain(|c, _| !table.key.contains(&c.as_str()));
-        }
+    fn without_key(table: &Table, mut cells: Map<String, Value>) -> Map<String, Value> {
+        cells.retain(|c, _| !table.key.contains(&c.as_str()));
         cells
     }
 

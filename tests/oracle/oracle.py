@@ -13,6 +13,8 @@ SCHEMA line  {"tables":[{"name":"parent","cols":["id","u","x","y"],"pk":["id"],"
    "fk":[{"col":"pid","to":"parent","del":"CASCADE"}]}]}
    alias: the key is an INTEGER PRIMARY KEY that may be renumbered; otherwise the key names the row.
    A check is [column, operator, column or integer].  fk.del: CASCADE | SET NULL | NO ACTION.
+   A row of a table with "birth" that has NULL in its key, or whose table has no key at all ("pk":[]), has no name but its birth:
+   two that are equal are two rows.
    Columns not listed in "int" are text.  A key column may be a foreign key (then it is held as a ref).
 ENTRY line   {"a":author,"s":seq,"h":hlc,"deps":{author:seq,..},"ops":[..]}
    deps: heads of other authors.  seq counts from 1 without gaps.  hlc grows along causality.
@@ -21,7 +23,7 @@ OPS  (k-th op of an entry has the dot "author:seq:k"; a row is called by its NAM
    {"op":"upd","t":..,"row":NAME,"tok":[dots],"c":{col:value},["d":{col:delta}],["g":{col:value}]}
    {"op":"del","t":..,"row":NAME,"tok":[dots],["auto":1]}      auto: the seal's, of a row its user never saw [R12]
    {"op":"set","t":..,"row":NAME,"col":col,"at":STAMP,"v":value}                 settle [R12]
-   NAME of an alias row: "table@<dot of its first ins>"; of another: "table|" + compact JSON of its key
+   NAME of an alias row, and of one without a key: "table@<dot of its first ins>"; of another: "table|" + compact JSON of its key
    values.  value: null, integer, string or {"ref":NAME} for a foreign key.  tok/over: incarnations seen.
    g: values of the whole check group of each column written.  STAMP: [hlc, author, seq, k].
 OUTPUT  one line a row {"t":..,"row":NAME,"v":{col:visible}}, then {"digest":..,"hidden":[NAME..]}.
@@ -42,7 +44,8 @@ class Table:
     def __init__(s, d):
         s.name, s.cols, s.pk, s.alias = d["name"], d["cols"], d["pk"], d.get("alias", False)
         s.unique, s.check, s.ints = d.get("unique", []), d.get("check", []), set(d.get("int", []))
-        s.notnull, s.counter = set(d.get("notnull", [])) | set(s.pk), set(d.get("counter", []))
+        s.birth = d.get("birth", False)               # rows without a key are named by their birth
+        s.notnull, s.counter = set(d.get("notnull", [])) | set([] if s.birth else s.pk), set(d.get("counter", []))
         s.nocase = set(d.get("nocase", []))
         s.fk = {f["col"]: f for f in d.get("fk", [])}
         s.cells = [c for c in s.cols if s.alias or c not in s.pk]     # key columns of a named row are no cells
@@ -68,14 +71,18 @@ class Schema:
         s.na_parents = {f["to"] for t in s.t.values() for f in t.fk.values() if f["mode"] == "A"}
 
 def name(tab, vals, d):
-    return f"{tab.name}@{d}" if tab.alias else tab.name + "|" + js([vals[c] for c in tab.pk])
+    if tab.alias or (tab.birth and (not tab.pk or any(vals[c] is None for c in tab.pk))): return f"{tab.name}@{d}"
+    return tab.name + "|" + js([vals[c] for c in tab.pk])
+
+def is_born(nm): return "@" in nm.split("|", 1)[0]    # a name by birth, not by key
 
 # ---------------------------------------------------------------- merged state: a function of the SET of entries
 class Row:
     def __init__(s, tab, nm):
         s.tab, s.name = tab, nm
         s.tok, s.dead = {}, set()          # every incarnation: dot -> stamp; those that a delete has seen
-        s.w = {c: [] for c in tab.cells}   # column -> [(stamp, value, incarnations)]
+        s.cells = tab.cols if is_born(nm) else tab.cells
+        s.w = {c: [] for c in s.cells}     # column -> [(stamp, value, incarnations)]
         s.d, s.snap, s.settle = [], [], {} # counter deltas, check-group snapshots, settles
         s.key = None
     def alive(s): return {t for t in s.tok if t not in s.dead}
@@ -97,7 +104,7 @@ class Row:
     def values(s):
         """merged values after the check rule [P1]: (values, claim stamps, showable, fell back)"""
         v, cl = {}, {}
-        for c in s.tab.cells: v[c], _, cl[c] = s.cell(c)
+        for c in s.cells: v[c], _, cl[c] = s.cell(c)
         if s.key: v.update(zip(s.tab.pk, s.key))
         if s.tab.ok(v): return v, cl, True, False
         e, done = s.eff(), set()
@@ -120,10 +127,10 @@ def apply_op(sch, rows, e, k, op):
     tab, st, d = sch.t[op["t"]], stamp(e, k), dot(e, k)
     nm = op.get("row") or name(tab, op["c"], d)
     r = rows.get(nm) or rows.setdefault(nm, Row(tab, nm))
-    if not tab.alias and r.key is None: r.key = json.loads(nm.split("|", 1)[1])
+    if not is_born(nm) and r.key is None: r.key = json.loads(nm.split("|", 1)[1])
     if op["op"] == "ins":
         r.tok[d] = st; r.dead |= set(op.get("over", [])); tk = frozenset([d])
-        for c in tab.cells: r.w[c].append((st, op["c"].get(c), tk))
+        for c in r.cells: r.w[c].append((st, op["c"].get(c), tk))
         for g in {tuple(g) for g in tab.group.values()}: r.snap.append((g, st, {c: op["c"].get(c) for c in g}, tk))
     elif op["op"] == "upd":
         tk = frozenset(op["tok"])
@@ -219,7 +226,7 @@ def project(sch, rows):
         for r in sorted(vis): key(r)
         for tab in sch.t.values():                                 # unique [P5]
             mine = [r for r in out if rows[r].tab is tab]
-            idx = ([] if tab.alias else [{"cols": tab.pk}]) + tab.unique      # a unique index may be of lower(), and of rows alone where a column is not null
+            idx = ([] if tab.alias or not tab.pk else [{"cols": tab.pk}]) + tab.unique      # a unique index may be of lower(), and of rows alone where a column is not null
             for x in idx:
                 cols = x["cols"]
                 about = cols + ([x["when"]] if x.get("when") else [])
@@ -257,7 +264,7 @@ def digest(rows):
     for r in rows.values():
         if r.alive():
             e = r.eff()
-            s += H(r.name, sorted(r.alive()), [(c, r.cell(c)) for c in r.tab.cells],
+            s += H(r.name, sorted(r.alive()), [(c, r.cell(c)) for c in r.cells],
                    sorted((g, max([st for g2, st, _, tk in r.snap if g2 == g and tk & e], default=())) for g in {x[0] for x in r.snap}))
     return f"{s % 2**128:032x}"
 
@@ -282,7 +289,7 @@ def conflicts(sch, entries, rows, out):
             if op["op"] == "del" and not op.get("auto"): dels.setdefault(nm, []).append((e, k))
             if op["op"] in ("ins", "upd"):
                 for c, v in op["c"].items():
-                    if c in rows[nm].tab.cells: wr.setdefault((nm, c), []).append((stamp(e, k), v, e, k))
+                    if c in rows[nm].cells: wr.setdefault((nm, c), []).append((stamp(e, k), v, e, k))
                 for c, v in op.get("d", {}).items(): wr.setdefault((nm, c + "+"), []).append((stamp(e, k), v, e, k))
     saw = lambda e2, e1, k2=0, k1=0: e1["s"] < ctx[e2["a"], e2["s"]].get(e1["a"], 0) + (0 if (e1["a"], e1["s"]) == (e2["a"], e2["s"]) else 1) \
         if e1 is not e2 else k1 < k2

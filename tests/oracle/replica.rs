@@ -55,14 +55,16 @@ impl Replica {
     pub(crate) fn dump(&self, tables: &[Table]) -> BTreeMap<String, Vec<Value>> {
         let mut all = BTreeMap::new();
         for table in tables {
-            let sql =
-                format!("SELECT {} FROM {} ORDER BY {}", table.columns.join(", "), table.name, table.key.join(", "));
+            let sql = format!("SELECT {} FROM {}", table.columns.join(", "), table.name);
             let Ok(mut statement) = self.user.prepare(&sql) else { continue };
             let n = table.columns.len();
             let rows = statement.query_map([], |row| {
                 (0..n).map(|c| row.get_ref(c).map(plain)).collect::<rusqlite::Result<Vec<_>>>().map(Value::from)
             });
-            all.insert(table.name.to_owned(), rows.unwrap().collect::<Result<_, _>>().unwrap());
+            let mut rows: Vec<Value> = rows.unwrap().collect::<Result<_, _>>().unwrap();
+            // Rows without a key come in any order.
+            rows.sort_by_cached_key(Value::to_string);
+            all.insert(table.name.to_owned(), rows);
         }
         all
     }

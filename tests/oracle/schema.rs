@@ -2,6 +2,7 @@
 //! and foreign keys into either.
 
 use super::rng::Rng;
+use p2pdb_core::body::Cell;
 use serde_json::{Value, json};
 
 #[derive(Clone, Debug)]
@@ -11,6 +12,8 @@ pub(crate) struct Table {
     pub columns: Vec<&'static str>,
     pub key: Vec<&'static str>,
     pub is_alias: bool,
+    /// Rows without a key, or with NULL in it, are named by their birth.
+    pub has_nameless: bool,
     /// Columns that are kept as references: (column, table).
     pub refs: Vec<(&'static str, &'static str)>,
     /// Unique indexes, the key's not.
@@ -47,7 +50,7 @@ impl Unique {
 impl Default for Table {
     fn default() -> Self {
         let (sql, columns, key, refs, unique, not_null, no_case) = Default::default();
-        Self { name: "", sql, columns, key, is_alias: false, refs, unique, not_null, no_case }
+        Self { name: "", sql, columns, key, is_alias: false, has_nameless: false, refs, unique, not_null, no_case }
     }
 }
 
@@ -61,9 +64,15 @@ impl Table {
         unique.sort_by_key(|u| u.columns.iter().copied().chain(u.when).map(position).collect::<Vec<_>>());
         let unique = unique.iter().map(|u| json!({"cols": u.columns, "lower": u.is_lower, "when": u.when}));
         let unique: Vec<_> = unique.collect();
-        json!({"name": self.name, "cols": self.columns, "pk": self.key, "alias": self.is_alias,
+        json!({"name": self.name, "cols": self.columns, "pk": self.key, "alias": self.is_alias, "birth": self.has_nameless,
                "fk": fk.collect::<Vec<_>>(), "unique": unique, "notnull": self.not_null, "nocase": self.no_case,
                "int": self.columns.iter().filter(|c| **c == "n").collect::<Vec<_>>()})
+    }
+
+    /// Has a row with these cells no key?
+    pub(crate) fn is_nameless(&self, columns: &[&str], cells: &[Cell<'_>]) -> bool {
+        let is_null = |k: &&str| columns.iter().zip(cells).any(|(c, cell)| c == k && *cell == Cell::Null);
+        self.has_nameless && (self.key.is_empty() || self.key.iter().any(is_null))
     }
 
     /// Columns in which a later claim shows a derived value.
@@ -75,7 +84,7 @@ impl Table {
 
 pub(crate) fn random(rng: &mut Rng) -> Vec<Table> {
     let mut tables = vec![parent(rng)];
-    for make in [child, line, extension, text, blob, pair, numbered, coded, only] {
+    for make in [child, line, extension, text, blob, pair, numbered, coded, only, log, link, listed, nullable, halves] {
         if rng.chance(50) {
             tables.push(make(rng));
         }
@@ -278,6 +287,74 @@ fn only(rng: &mut Rng) -> Table {
         refs: vec![("pid", "p")],
         unique: vec![plain(&["pid"])],
         not_null: if not_null { vec!["pid"] } else { vec![] },
+        ..Table::default()
+    }
+}
+
+/// No key at all.
+fn log(_: &mut Rng) -> Table {
+    Table {
+        name: "n",
+        sql: "CREATE TABLE n(a, b TEXT, c)".into(),
+        columns: vec!["a", "b", "c"],
+        has_nameless: true,
+        ..Table::default()
+    }
+}
+
+/// No key, and nothing but references.
+fn link(rng: &mut Rng) -> Table {
+    Table {
+        name: "r",
+        sql: format!(
+            "CREATE TABLE r(pid INTEGER REFERENCES p(id) {}, q INTEGER REFERENCES p(id) {})",
+            action(rng),
+            action(rng)
+        ),
+        columns: vec!["pid", "q"],
+        has_nameless: true,
+        refs: vec![("pid", "p"), ("q", "p")],
+        ..Table::default()
+    }
+}
+
+/// No key, and unique indexes.
+fn listed(rng: &mut Rng) -> Table {
+    let table = Table {
+        name: "v",
+        sql: "CREATE TABLE v({code}, note{unique})".into(),
+        columns: vec!["code", "n", "note"],
+        has_nameless: true,
+        ..Table::default()
+    };
+    claimed(rng, table)
+}
+
+/// A key that may be NULL.
+fn nullable(_: &mut Rng) -> Table {
+    Table {
+        name: "k",
+        sql: "CREATE TABLE k(k TEXT PRIMARY KEY, x, y)".into(),
+        columns: vec!["k", "x", "y"],
+        key: vec!["k"],
+        has_nameless: true,
+        ..Table::default()
+    }
+}
+
+/// A key of two columns that may be NULL, one of them a reference.
+fn halves(rng: &mut Rng) -> Table {
+    let key = rng.pick(&["pid, no", "no, pid"]);
+    Table {
+        name: "h",
+        sql: format!(
+            "CREATE TABLE h(pid INTEGER REFERENCES p(id) {}, no INTEGER, note, PRIMARY KEY({key}))",
+            rng.pick(&["ON DELETE CASCADE ON UPDATE CASCADE", "ON UPDATE CASCADE"])
+        ),
+        columns: vec!["pid", "no", "note"],
+        key: if *key == "pid, no" { vec!["pid", "no"] } else { vec!["no", "pid"] },
+        has_nameless: true,
+        refs: vec![("pid", "p")],
         ..Table::default()
     }
 }

@@ -7,6 +7,9 @@ pub(crate) fn random(rng: &mut Rng, table: &Table) -> Vec<String> {
     let (t, key) = (table.name, &table.key);
     let all = table.columns.join(", ");
     let values = |rng: &mut Rng| table.columns.iter().map(|c| value(rng, table, c)).collect::<Vec<_>>().join(", ");
+    if table.has_nameless && (key.is_empty() || rng.chance(50)) {
+        return nameless(rng, table);
+    }
     let by_key =
         |rng: &mut Rng| key.iter().map(|k| format!("{k} = {}", value(rng, table, k))).collect::<Vec<_>>().join(" AND ");
     let others: Vec<_> = table.columns.iter().filter(|c| !key.contains(c)).collect();
@@ -76,6 +79,45 @@ pub(crate) fn random(rng: &mut Rng, table: &Table) -> Vec<String> {
     }
 }
 
+/// Of rows without a key, told by their rowid or by what they hold.
+fn nameless(rng: &mut Rng, table: &Table) -> Vec<String> {
+    let t = table.name;
+    let all = table.columns.join(", ");
+    let values = |rng: &mut Rng| table.columns.iter().map(|c| value(rng, table, c)).collect::<Vec<_>>().join(", ");
+    let any = |rng: &mut Rng| format!("(SELECT rowid FROM {t} ORDER BY rowid LIMIT 1 OFFSET {})", rng.below(4));
+    let column = rng.pick(&table.columns);
+    match rng.below(14) {
+        0 | 1 => vec![format!("INSERT INTO {t}({all}) VALUES({})", values(rng))],
+        2 => {
+            let row = values(rng);
+            vec![format!("INSERT INTO {t}({all}) VALUES({row}), ({row})")]
+        }
+        3 => vec![format!("INSERT OR REPLACE INTO {t}(rowid, {all}) VALUES({}, {})", small(rng), values(rng))],
+        4 => vec![format!("INSERT OR IGNORE INTO {t}({all}) SELECT {all} FROM {t} WHERE rowid = {}", any(rng))],
+        5 | 6 => vec![format!("DELETE FROM {t} WHERE rowid = {}", any(rng))],
+        7 => {
+            // The rowid is handed out again.
+            let last = format!("DELETE FROM {t} WHERE rowid = (SELECT max(rowid) FROM {t})");
+            vec![last, format!("INSERT INTO {t}({all}) VALUES({})", values(rng))]
+        }
+        8 | 9 => {
+            let how = rng.pick(&["", "OR IGNORE ", "OR REPLACE "]);
+            vec![format!("UPDATE {how}{t} SET {column} = {} WHERE rowid = {}", value(rng, table, column), any(rng))]
+        }
+        10 => vec![format!("UPDATE {t} SET {column} = {} WHERE {column} IS NULL", value(rng, table, column))],
+        11 => {
+            let how = rng.pick(&["", "OR REPLACE "]);
+            vec![format!("UPDATE {how}{t} SET rowid = {} WHERE rowid = {}", small(rng), any(rng))]
+        }
+        12 => vec![
+            format!("UPDATE {t} SET rowid = -77 WHERE rowid = 1"),
+            format!("UPDATE {t} SET rowid = 1 WHERE rowid = 2"),
+            format!("UPDATE {t} SET rowid = 2 WHERE rowid = -77"),
+        ],
+        _ => vec![format!("DELETE FROM {t} WHERE {column} IS {}", value(rng, table, column))],
+    }
+}
+
 fn condition_value(condition: &str, key: &str) -> String {
     let part = condition.split(" AND ").find_map(|p| p.strip_prefix(&format!("{key} = ")));
     part.unwrap_or("NULL").to_owned()
@@ -94,7 +136,7 @@ fn value(rng: &mut Rng, table: &Table, column: &str) -> String {
             rng.below(5)
         );
         return match rng.below(8) {
-            0 if !table.key.contains(&column) => "NULL".into(),
+            0 if table.has_nameless || !table.key.contains(&column) => "NULL".into(),
             0 | 1 => small(rng).to_string(),
             2 => format!("coalesce({any}, 1)"),
             _ => any,
@@ -108,6 +150,8 @@ fn value(rng: &mut Rng, table: &Table, column: &str) -> String {
     }
     match (table.name, column) {
         ("t", "k") | ("m", "k1") => (*rng.pick(&["'a'", "'b'", "'c'", "'d'"])).into(),
+        ("k", "k") => (*rng.pick(&["NULL", "NULL", "'a'", "'b'", "'c'"])).into(),
+        ("h", "no") => (*rng.pick(&["NULL", "1", "2"])).into(),
         ("b", "k") => (*rng.pick(&["x'00'", "x'01ff'", "x'02'"])).into(),
         ("w", "k") => (*rng.pick(&["'a'", "'b'", "'c'", "'d'", "'e'"])).into(),
         (_, "code") => (*rng.pick(&["NULL", "'x'", "'x'", "'X'", "'y'", "'z'"])).into(),

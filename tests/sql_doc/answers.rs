@@ -9,11 +9,11 @@ use crate::session::Session;
 const SCRIPTS: &[&str] = &[
     // p2p_track
     "a CREATE TABLE t(id INTEGER PRIMARY KEY)
-     a CREATE TABLE scrap(x)
+     a CREATE TABLE scrap(rowid, _rowid_, oid)
      a CREATE VIRTUAL TABLE doc USING fts5(x)
      a SELECT p2p_track('*')",
     "a CREATE TABLE t(id INTEGER PRIMARY KEY)
-     a CREATE TABLE scrap(x)
+     a CREATE TABLE scrap(rowid, _rowid_, oid)
      a SELECT p2p_track('*')
      a SELECT p2p_track('*')",
     "a SELECT p2p_track('*')",

@@ -31,7 +31,7 @@ pub fn row(table: &Table, key: &Key, record: &Record, hasher: &CellHasher) -> u1
 fn write_row(table: &Table, key: &Key, record: &Record, hasher: &CellHasher, out: &mut Vec<u8>) {
     out.raw(&table.id.0);
     match key {
-        Key::Id(_) => record.born.dot().write(out),
+        Key::Id(_) | Key::Born(_) => record.born.dot().write(out),
         Key::Name(name) => out.bytes(name),
     }
     let born = match &record.state {

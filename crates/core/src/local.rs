@@ -55,6 +55,22 @@ impl<R: Rows> Merge<'_, R> {
         self.keep_born(key, at, cells)
     }
 
+    /// A row without a key is there that has no record, at a place that is this replica's own.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn seal_nameless_birth(
+        &mut self,
+        pen: &mut Pen<'_, '_>,
+        place: i64,
+        cells: &[Cell<'_>],
+    ) -> Result<(), R::Error> {
+        let at = pen.group.row(&pen.birth, None, &[], None, cells);
+        let key = Key::Born(at.dot());
+        self.rows.set_place(&key, place)?;
+        self.keep_born(&key, at, cells)
+    }
+
     /// The same where nobody looked for a record: of a plain row that has none, which is known by keeping one. False, and
     /// nothing is done, where that is not so.
     ///

@@ -20,10 +20,11 @@ use crate::clock::{Clock, Stamp};
 use crate::codec::Malformed;
 use crate::digest;
 use crate::id::{AuthorId, Dot, Seq, TableId};
-use crate::name::{Collation, Name, key_name};
+use crate::name::{Collation, Name, key_name, may_be_key};
 use crate::record::Record;
 use crate::row::{RowState, Settle};
 use crate::value::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 mod book;
@@ -41,8 +42,10 @@ pub struct Table {
     pub id: TableId,
     /// The column whose integer is only a claim; none where the key names the row.
     pub id_column: Option<usize>,
-    /// The key columns that name a row, with their collations; empty where `id_column` is set.
+    /// The key columns that name a row, with their collations; empty where `id_column` is set, and where there is no key.
     pub key: Vec<(usize, Collation)>,
+    /// Is a row that has no key, or NULL in it, named by its birth?
+    pub has_nameless: bool,
     /// How many columns it has.
     pub columns: usize,
     /// Its columns in the order of their ids, the same on every replica, in which they count for the digest.
@@ -143,6 +146,7 @@ impl<R: Rows> Merge<'_, R> {
                     None => self.insert_alias(at, None, id, cells),
                 }
             }
+            None if self.is_nameless(cells) => self.insert_nameless(at, cells),
             None => {
                 let name = self.name_by_key(cells)?;
                 if self.insert_new(at, &name, cells)? {
@@ -172,6 +176,7 @@ impl<R: Rows> Merge<'_, R> {
             return Ok(());
         }
         let at = self.context.stamp(op);
+        let name = &*self.told(name);
         if let Some(claim) = cells.iter().find(|(c, cell)| self.table.id_column == Some(*c) && is_no_claim(cell)) {
             let rest: Vec<_> = cells.iter().filter(|(c, _)| *c != claim.0).cloned().collect();
             return if rest.is_empty() { Ok(()) } else { self.update(op, name, seen, &rest) };
@@ -203,6 +208,7 @@ impl<R: Rows> Merge<'_, R> {
     /// As [`Rows`].
     pub fn delete(&mut self, op: u32, name: &Name, seen: Option<&[Dot]>, is_auto: bool) -> Result<(), R::Error> {
         let at = self.context.stamp(op);
+        let name = &*self.told(name);
         let Some(mut found) = self.find(name)? else { return self.strike_gone(name, is_auto) };
         let implied = implied_seen(name);
         let seen = seen.or(implied.as_ref().map(std::slice::from_ref)).unwrap_or_default();
@@ -306,6 +312,7 @@ impl<R: Rows> Merge<'_, R> {
     pub fn name_of(&self, key: &Key, record: &Record) -> Name {
         match key {
             Key::Id(id) => Name::Born { dot: record.born.dot(), id: record.birth_id.unwrap_or(*id) },
+            Key::Born(dot) => Name::Born { dot: *dot, id: 0 },
             Key::Name(bytes) => Name::Key(bytes.clone()),
         }
     }
@@ -336,26 +343,41 @@ impl<R: Rows> Merge<'_, R> {
     }
 
     fn find(&mut self, name: &Name) -> Result<Option<Found>, R::Error> {
-        match name {
-            Name::Key(_) if self.table.id_column.is_some() => Ok(None),
-            Name::Born { .. } if self.table.id_column.is_none() => Ok(None),
-            Name::Key(bytes) => {
-                let key = Key::Name(bytes.clone());
-                let record = self.rows.record(&key)?;
-                Ok(record.map(|record| Found { key, name: name.clone(), record }))
-            }
-            Name::Born { dot, id } => {
-                let key = Key::Id(*id);
-                if let Some(record) = self.rows.record(&key)?.filter(|r| r.born.dot() == *dot) {
-                    let name = self.name_of(&key, &record);
-                    return Ok(Some(Found { key, name, record }));
-                }
-                let Some(shown) = self.rows.moved(dot)? else { return Ok(None) };
-                let key = Key::Id(shown);
-                let record = self.rows.record(&key)?.filter(|r| r.born.dot() == *dot);
-                Ok(record.map(|record| Found { name: self.name_of(&key, &record), key, record }))
-            }
+        let Some(key) = self.kept_under(name) else { return Ok(None) };
+        let is_it = |record: &Record| !matches!(name, Name::Born { dot, .. } if record.born.dot() != *dot);
+        if let Some(record) = self.rows.record(&key)?.filter(is_it) {
+            let name = self.name_of(&key, &record);
+            return Ok(Some(Found { key, name, record }));
         }
+        let (Key::Id(_), Name::Born { dot, .. }) = (key, name) else { return Ok(None) };
+        let Some(shown) = self.rows.moved(dot)? else { return Ok(None) };
+        let key = Key::Id(shown);
+        let record = self.rows.record(&key)?.filter(is_it);
+        Ok(record.map(|record| Found { name: self.name_of(&key, &record), key, record }))
+    }
+
+    /// Where the record of a row of this name is kept, unless the row shows another id; none where there can be no such row.
+    fn kept_under(&self, name: &Name) -> Option<Key> {
+        match (name, self.table.id_column) {
+            (Name::Born { id, .. }, Some(_)) => Some(Key::Id(*id)),
+            (Name::Born { dot, .. }, None) => self.table.has_nameless.then_some(Key::Born(*dot)),
+            (Name::Key(_), Some(_)) => None,
+            (Name::Key(bytes), None) => may_be_key(bytes).then(|| Key::Name(bytes.clone())),
+        }
+    }
+
+    /// The name as the books have it: where births name rows without a key they claim no id.
+    fn told<'n>(&self, name: &'n Name) -> Cow<'n, Name> {
+        match name {
+            Name::Born { dot, .. } if self.table.id_column.is_none() => Cow::Owned(Name::Born { dot: *dot, id: 0 }),
+            name => Cow::Borrowed(name),
+        }
+    }
+
+    /// Has a row with these cells no key, so that its birth names it?
+    fn is_nameless(&self, cells: &[Cell<'_>]) -> bool {
+        self.table.has_nameless
+            && (self.table.key.is_empty() || self.table.key.iter().any(|(c, _)| cells[*c] == Cell::Null))
     }
 
     fn name_by_key(&self, cells: &[Cell<'_>]) -> Result<Name, R::Error> {
@@ -386,6 +408,15 @@ impl<R: Rows> Merge<'_, R> {
         if self.rows.has_book() {
             record.has_conflicts = self.rows.strike(&name, None, &self.context)?;
         }
+        self.keep_birth(Found { key, name, record }, at, cells, refusal)
+    }
+
+    /// A row without a key: it is a row of its own, whatever it holds.
+    fn insert_nameless(&mut self, at: Stamp, cells: &[Cell<'_>]) -> Result<(), R::Error> {
+        let key = Key::Born(at.dot());
+        let refusal = self.rows.show(&key, cells)?;
+        let record = Record::born(at, self.hashes_of(cells));
+        let name = self.name_of(&key, &record);
         self.keep_birth(Found { key, name, record }, at, cells, refusal)
     }
 
@@ -489,11 +520,7 @@ impl<R: Rows> Merge<'_, R> {
         seen: &[Dot],
         cells: &[(usize, Cell<'_>)],
     ) -> Result<bool, R::Error> {
-        let key = match (name, self.table.id_column) {
-            (Name::Key(bytes), None) => Key::Name(bytes.clone()),
-            (Name::Born { id, .. }, Some(_)) => Key::Id(*id),
-            _ => return Ok(false),
-        };
+        let Some(key) = self.kept_under(name) else { return Ok(false) };
         let is_of = |record: &Record| !matches!(name, Name::Born { dot, .. } if record.born.dot() != *dot);
         if cells.iter().any(|(c, cell)| self.table.may_change(*c, cell)) {
             return Ok(false);

@@ -109,6 +109,11 @@ pub fn is_hashed(key: &[u8]) -> bool {
     key.first() == Some(&HASHED)
 }
 
+/// Can these bytes, which a peer may have written, be a key? None begins with another tag than those of [`key_name`].
+pub fn may_be_key(key: &[u8]) -> bool {
+    key.first().is_some_and(|tag| *tag <= HASHED)
+}
+
 /// The values of a key that is not hashed, folded as they compare.
 ///
 /// # Errors

@@ -81,7 +81,7 @@ fn merged(db: &Database, n: usize, verdict: &Verdict) -> Check {
 fn name(key: &Key, record: &Record) -> RowName {
     match key {
         Key::Name(bytes) => RowName::Key(bytes.clone()),
-        Key::Id(_) => RowName::Dot(record.born.dot()),
+        Key::Id(_) | Key::Born(_) => RowName::Dot(record.born.dot()),
     }
 }
 
@@ -102,7 +102,9 @@ fn shown(grid: &Grid) -> BTreeMap<RowName, Vec<Value>> {
     let rows = grid.shown.iter().map(|(key, row)| {
         let name = match key {
             Key::Name(bytes) => RowName::Key(bytes.clone()),
-            key @ Key::Id(_) => RowName::Dot(grid.records.get(key).map(|r| r.born.dot()).unwrap_or_default()),
+            key @ (Key::Id(_) | Key::Born(_)) => {
+                RowName::Dot(grid.records.get(key).map(|r| r.born.dot()).unwrap_or_default())
+            }
         };
         (name, row.display.clone())
     });

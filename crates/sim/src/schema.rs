@@ -32,6 +32,7 @@ pub fn table(t: usize) -> Table {
         id: id(t),
         id_column: is_alias(t).then_some(0),
         key: if is_alias(t) { Vec::new() } else { vec![(0, Collation::Binary)] },
+        has_nameless: false,
         columns: COLUMNS,
         refs: reference(t).into_iter().collect(),
         order: columns(t).into_iter().enumerate().map(|(c, id)| (id, c)).collect(),

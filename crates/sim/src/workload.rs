@@ -75,7 +75,7 @@ impl User<'_> {
         self.write(t, &key, column);
         match key {
             Key::Id(id) => self.touch(t, Touch::Updated(id)),
-            key @ Key::Name(_) => self.db.markers.keys.push(KeyMark { key, is_delete: false }),
+            key @ (Key::Name(_) | Key::Born(_)) => self.db.markers.keys.push(KeyMark { key, is_delete: false }),
         }
     }
 
@@ -191,7 +191,7 @@ impl User<'_> {
         }
         match shown.keys().next_back() {
             Some(Key::Id(last)) => (*last).max(0) + 1,
-            Some(Key::Name(_)) | None => 1,
+            Some(Key::Name(_) | Key::Born(_)) | None => 1,
         }
     }
 

@@ -142,7 +142,7 @@ pub(in crate::store) fn catch_up(store: &mut Store, t: i64) -> Result<(), StoreE
 /// One table, which is otherwise than it was. False if its changes can't be told.
 fn note_change(store: &mut Store, known: &Known, now: Definition) -> Result<bool, StoreError> {
     let Ok(before) = Definition::read(&known.definition) else { return Ok(false) };
-    if before.key.is_none() || now.to_bytes().len() > p2pdb_core::limit::DEFINITION_BYTES_MAX {
+    if now.to_bytes().len() > p2pdb_core::limit::DEFINITION_BYTES_MAX {
         return Ok(false);
     }
     if known.state != State::New {

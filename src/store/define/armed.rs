@@ -8,7 +8,7 @@ use p2pdb_core::value::Value;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::{Definition, ReadError, StoreError, atomically, read_listed, records};
+use super::{Definition, ReadError, StoreError, atomically, existing, places, read_listed, records};
 use crate::capture;
 
 /// Re-arms every tracked table whose triggers are not as they should be; where they were gone or said something else, all
@@ -29,6 +29,8 @@ pub fn check_armed(conn: &Connection) -> Result<Vec<(i64, String)>, StoreError> 
             Err(ReadError::Missing | ReadError::NotATable(_)) => continue,
             Err(ReadError::Sqlite(e)) => return Err(e.into()),
         };
+        // One that an older version made has no place for places.
+        records::create(conn, t, &definition)?;
         if capture::is_armed(conn, t, &definition)? {
             continue;
         }
@@ -72,6 +74,11 @@ fn has_texts(conn: &Connection, t: i64, definition: &Definition) -> Result<bool,
 /// Marks every row that the table has, and every row that it had when it was last sealed: the seal compares. Returns how
 /// many rows it has.
 pub(super) fn reconcile(conn: &Connection, t: i64, definition: &Definition) -> Result<usize, StoreError> {
+    // Rows without a key may have other rowids now; where there are none they are found as they come.
+    match existing::has_rows(conn, &definition.name)? || existing::has_rows(conn, &records::table(t))? {
+        true => places::set_unknown(conn, t)?,
+        false => places::set_known(conn, t)?,
+    }
     mark_records(conn, t, definition)?;
     Ok(capture::mark_all(conn, t, definition)?)
 }
@@ -109,7 +116,8 @@ fn mark_records(conn: &Connection, t: i64, definition: &Definition) -> Result<()
     let mut rows = records.query([])?;
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
-        if name::is_hashed(bytes) {
+        // That of a row without a key is no key.
+        if name::is_hashed(bytes) || !name::may_be_key(bytes) {
             continue;
         }
         let values = key_values(bytes)?;

@@ -93,7 +93,7 @@ fn place(conn: &Connection, id: TableId, columns: &[ColumnId], bytes: &[u8]) -> 
 }
 
 fn arm(conn: &Connection, t: i64, definition: &Definition) -> Result<(), StoreError> {
-    records::create(conn, t, definition.is_alias())?;
+    records::create(conn, t, definition)?;
     capture::arm(conn, t, definition)?;
     armed::reconcile(conn, t, definition).map(drop)
 }
@@ -132,6 +132,11 @@ fn attempt(
     };
     if announced.stored_names().len() != columns.len() {
         return park("its announcement has other columns than it lists");
+    }
+    if announced.key.is_none() && !announced.names_by_birth() {
+        return park(
+            "it can't be exchanged: nothing tells its rows, it has no key and its columns take all names of the rowid",
+        );
     }
     let unlisted = announced.unlisted();
     if !unlisted.is_empty() {

@@ -331,6 +331,9 @@ pub(super) fn shows_the_same(
     let Some(column) = known.columns.iter().position(|c| *c == id) else { return Ok(false) };
     let key = now.key_columns();
     let key: Vec<String> = key.iter().map(|(c, _)| Quoted(c).to_string()).collect();
+    if key.is_empty() {
+        return Ok(true);
+    }
     // A key that was renamed leaves nothing to find the rows by; it is where it was.
     let old_key = Definition::read(&known.definition)?.key_columns();
     if old_key.iter().any(|(c, _)| c.eq_ignore_ascii_case(&known.names[column])) {

@@ -6,6 +6,7 @@
 use p2pdb_core::body::Cell;
 use p2pdb_core::local::Pen;
 use p2pdb_core::merge::{Key, Merge, Rows};
+use p2pdb_core::record::Record;
 use p2pdb_core::value::Value;
 use rusqlite::{Row, params};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,14 +25,16 @@ const SPARSE: i128 = 4;
 const FEW: usize = 8;
 
 impl Sealing<'_, '_> {
-    pub(super) fn deaths_alias(&mut self, table: &Tracked, work: &Work) -> Result<(), StoreError> {
+    /// Also of rows that have no key, by their rowid.
+    pub(super) fn deaths_by_id(&mut self, table: &Tracked, work: &Work) -> Result<(), StoreError> {
         let staying: BTreeSet<i64> = work.stays.values().copied().collect();
         let dead: Vec<_> = work.records.iter().filter(|(id, _)| !staying.contains(id)).collect();
         if dead.is_empty() {
             return Ok(());
         }
         self.merge(table, |merge, pen| {
-            dead.iter().try_for_each(|(id, record)| merge.seal_death(pen, &Key::Id(**id), record, false))
+            dead.iter()
+                .try_for_each(|(id, record)| merge.seal_death(pen, &kept_under(table, **id, record), record, false))
         })
     }
 
@@ -100,6 +103,11 @@ impl Sealing<'_, '_> {
     }
 }
 
+/// Where the record of a row is kept which shows this id, or has this rowid where it has no key.
+pub(super) fn kept_under(table: &Tracked, id: i64, record: &Record) -> Key {
+    if table.merge.id_column.is_some() { Key::Id(id) } else { Key::Born(record.born.dot()) }
+}
+
 /// Seals a row that is there. True if it was born.
 fn change_row(
     merge: &mut Merge<'_, SqliteRows<'_>>,
@@ -134,7 +142,7 @@ fn unmarked_death(
     }
 }
 
-fn is_dense(ids: &[i64]) -> bool {
+pub(super) fn is_dense(ids: &[i64]) -> bool {
     match (ids.first(), ids.last()) {
         (Some(first), Some(last)) if ids.len() >= FEW => {
             i128::from(*last) - i128::from(*first) < SPARSE * ids.len() as i128

@@ -91,7 +91,8 @@ impl<'s, 'k> Sealing<'s, 'k> {
     pub(super) fn has_moves(&self, unmoved: &mut Option<(i64, i64)>) -> Result<bool, StoreError> {
         let cookie = self.shared.tables.cookie;
         let known = unmoved.filter(|(under, _)| *under == cookie).map_or(0, |(_, to)| to);
-        let ids = self.shared.tables.iter().filter(|t| t.merge.id_column.is_some()).map(|t| t.t.to_string());
+        // By an id that is a claim, or by the rowid where rows have no key.
+        let ids = self.shared.tables.iter().filter(|t| t.merge.key.is_empty()).map(|t| t.t.to_string());
         let ids = ids.collect::<Vec<_>>().join(", ");
         let sql = format!(
             "SELECT EXISTS(SELECT 1 FROM _p2p_mark WHERE n > ?1 AND m = {} AND t IN ({ids})),
@@ -176,10 +177,8 @@ impl<'s, 'k> Sealing<'s, 'k> {
 
     /// Rows that are gone, while it can still be told what they were.
     fn deaths(&mut self, table: &Tracked, work: &Work) -> Result<(), StoreError> {
-        match table.merge.id_column {
-            Some(_) => self.deaths_alias(table, work),
-            None => self.deaths_named(table, work),
-        }
+        self.deaths_by_id(table, work)?;
+        if table.merge.key.is_empty() { Ok(()) } else { self.deaths_named(table, work) }
     }
 
     /// Births and changes of one table.
@@ -188,6 +187,11 @@ impl<'s, 'k> Sealing<'s, 'k> {
         for _ in 0..2 {
             let missing: Vec<(i64, Value)> = match table.merge.id_column {
                 Some(_) => self.change_alias(table, &mut work)?,
+                None if table.merge.has_nameless => {
+                    let mut missing = self.change_nameless(table, &mut work)?;
+                    missing.extend(self.change_named(table, &mut work)?);
+                    missing
+                }
                 None => self.change_named(table, &mut work)?,
             };
             if missing.is_empty() {

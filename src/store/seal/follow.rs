@@ -41,8 +41,8 @@ impl Sealing<'_, '_> {
 
     /// Who had a record and who stays, or which names the keys may have meant.
     fn fill(&mut self, table: &Tracked, work: &mut Work) -> Result<(), StoreError> {
-        if table.merge.id_column.is_some() {
-            return self.fill_records(table, work);
+        if table.merge.id_column.is_some() || table.merge.has_nameless {
+            self.fill_records(table, work)?;
         }
         if !table.merge.key.iter().any(|(c, _)| table.refs.contains_key(c)) {
             return Ok(());
@@ -62,9 +62,11 @@ impl Sealing<'_, '_> {
         self.merge(table, |merge, _| {
             for key in work.here.iter().flat_map(|(new, old)| [Some(new), old.as_ref().filter(|old| *old != new)]) {
                 let Some(id) = key.and_then(Shown::id).filter(|id| !work.records.contains_key(id)) else { continue };
-                if let Some(record) = merge.rows.record(&Key::Id(id))?.filter(|r| !r.is_hidden) {
-                    work.records.insert(id, record);
-                }
+                let record = match table.merge.id_column {
+                    Some(_) => merge.rows.record(&Key::Id(id))?,
+                    None => merge.rows.standing_at(id)?.map(|(_, record)| record),
+                };
+                work.records.extend(record.filter(|r| !r.is_hidden).map(|record| (id, record)));
             }
             if work.records.is_empty() {
                 return Ok(());
@@ -72,7 +74,11 @@ impl Sealing<'_, '_> {
             for (new, old) in &work.here {
                 let (Some(id), Some(old)) = (new.id(), old.as_ref().and_then(Shown::id)) else { continue };
                 let had_record = work.records.contains_key(&old);
-                if had_record && (work.is_certain(new) || merge.rows.visible(&Key::Id(id))?.is_some()) {
+                let is_there = |rows: &mut SqliteRows<'_>| match table.merge.id_column {
+                    Some(_) => Ok::<_, StoreError>(rows.visible(&Key::Id(id))?.is_some()),
+                    None => Ok(rows.visible_by(&rows.at(id))?.is_some()),
+                };
+                if had_record && (work.is_certain(new) || is_there(merge.rows)?) {
                     work.stays.insert(id, old);
                 }
             }
@@ -94,16 +100,15 @@ impl Sealing<'_, '_> {
             insert.execute([BindValue(value)])?;
         }
         for (child, column) in self.shared.tables.referring(table.t) {
-            let key = child.key();
-            let columns = key.iter().map(|(c, _)| Quoted(&child.names[*c]).to_string()).collect::<Vec<_>>();
+            let width = child.sql.key.len();
             let sql = format!(
                 "SELECT {} FROM main.{} WHERE {} IN (SELECT value FROM temp._p2p_gone)",
-                columns.join(", "),
+                child.sql.key.join(", "),
                 Quoted(&child.name),
                 Quoted(&child.names[column])
             );
             let mut statement = conn.prepare_cached(&sql)?;
-            let found = statement.query_map([], |row| values_of(row, key.len()))?;
+            let found = statement.query_map([], |row| values_of(row, width))?;
             let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
             if found.is_empty() {
                 continue;
@@ -165,7 +170,7 @@ impl Sealing<'_, '_> {
         })?;
         match key {
             Key::Id(id) => self.meet(table, &Value::Integer(id)),
-            Key::Name(_) => {
+            Key::Name(_) | Key::Born(_) => {
                 self.has_woken = true;
                 Ok(())
             }

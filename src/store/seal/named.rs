@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::batch::Sealing;
 use super::work::{Bytes, Shown, Work, fold};
 use crate::store::StoreError;
-use crate::store::rows::{BindValue, SqliteRows, cells_of};
+use crate::store::rows::{SqliteRows, cells_of};
 use crate::store::tables::Tracked;
 
 impl Sealing<'_, '_> {
@@ -18,7 +18,7 @@ impl Sealing<'_, '_> {
         // A row that moved may still bear the name that its old key meant.
         let moved = work.here.iter().filter(|(key, origin)| origin.as_ref() != Some(*key));
         let moved: BTreeSet<&Shown> = moved.filter_map(|(_, origin)| origin.as_ref()).collect();
-        let uncertain = || work.here.keys().filter(|k| !moved.contains(k) && !work.is_certain(k));
+        let uncertain = || work.here.keys().filter(|k| k.id().is_none() && !moved.contains(k) && !work.is_certain(k));
         if uncertain().next().is_none() {
             return Ok(());
         }
@@ -39,7 +39,10 @@ impl Sealing<'_, '_> {
     /// What is there. Rows that refer to ones without a record are left in `work` for a second round, once; given back
     /// is what they refer to.
     pub(super) fn change_named(&mut self, table: &Tracked, work: &mut Work) -> Result<Vec<(i64, Value)>, StoreError> {
-        let here = std::mem::take(&mut work.here);
+        // What stands here by its rowid was sealed, or waits.
+        let (waiting, here) = std::mem::take(&mut work.here).into_iter().partition(|(key, _)| key.id().is_some());
+        let here: BTreeMap<Shown, Option<Shown>> = here;
+        work.here = waiting;
         let (mut missing, mut has_born, conn) = (Vec::new(), false, self.shared.conn);
         self.merge(table, |merge, pen| {
             let mut rows: BTreeMap<Bytes, (Vec<Value>, bool)> = BTreeMap::new();
@@ -47,7 +50,7 @@ impl Sealing<'_, '_> {
             let mut select = conn.prepare_cached(&table.sql.select)?;
             let mut are_new = true;
             for (key, origin) in here {
-                let mut found = select.query(params_from_iter(work.values(&key)?.iter().map(BindValue)))?;
+                let mut found = select.query(params_from_iter(table.sql.finding(&work.values(&key)?)))?;
                 let mut cells = match found.next()? {
                     Some(row) => Some(cells_of(row, table.merge.columns)?),
                     None => None,

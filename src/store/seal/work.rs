@@ -17,9 +17,9 @@ pub(in crate::store) type Bytes = Box<[u8]>;
 /// A visible key, folded as SQLite compares it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Shown {
-    /// Of an alias table.
+    /// Of an alias table, the id; of a row without a key, the rowid.
     Id(i64),
-    /// Of any other.
+    /// Of any other row.
     Key(Bytes),
 }
 
@@ -33,11 +33,17 @@ impl ToSql for Shown {
 }
 
 impl Shown {
-    /// The key that a table shows as `values`.
+    /// The key that a table shows as `values`: what finds a row there, the rowid last where rows may have no key.
     pub(super) fn of(values: &[Value], table: &Tracked) -> Self {
+        let key = &values[..values.len().min(table.merge.key.len())];
         match (table.merge.id_column, values) {
             (Some(_), [Value::Integer(id)]) => Self::Id(*id),
-            _ => Self::Key(fold(values, &table.merge.key)),
+            (None, [.., Value::Integer(rowid)])
+                if table.merge.has_nameless && (key.is_empty() || key.contains(&Value::Null)) =>
+            {
+                Self::Id(*rowid)
+            }
+            _ => Self::Key(fold(key, &table.merge.key)),
         }
     }
 
@@ -74,7 +80,7 @@ pub(super) struct Work {
     keys: BTreeMap<Shown, Vec<Value>>,
     /// The names that a key may have meant, where that does not follow from the key.
     pub(super) was: BTreeMap<Shown, BTreeSet<Bytes>>,
-    /// Of an alias table: who had a record.
+    /// Of an alias table and of rows without a key: who had a record.
     pub(super) records: BTreeMap<i64, Record>,
     /// Who stays: new id to old.
     pub(super) stays: BTreeMap<i64, i64>,
@@ -93,8 +99,9 @@ impl Work {
     }
 
     /// A row that no marker names, to be compared with its record.
-    pub(super) fn add(&mut self, table: &Tracked, values: Vec<Value>) {
+    pub(super) fn add(&mut self, table: &Tracked, mut values: Vec<Value>) {
         let key = Shown::of(&values, table);
+        values.truncate(table.key().len());
         self.here.entry(key.clone()).or_insert_with(|| Some(key.clone()));
         if must_keep(&key, table) {
             self.keys.entry(key).or_insert(values);
@@ -155,7 +162,8 @@ impl Work {
             let moved = self.records.keys().filter(|id| self.stays.get(id) != Some(id));
             return moved.map(|id| Shown::Id(*id)).collect();
         }
-        // Whether a row that is named by what it refers to is another one shows only once its parents are sealed.
-        self.here.keys().cloned().collect()
+        // Whether a row that is named by what it refers to is another one shows only once its parents are sealed. A row without
+        // a key is referred to by none.
+        self.here.keys().filter(|key| key.id().is_none()).cloned().collect()
     }
 }

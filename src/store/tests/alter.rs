@@ -444,3 +444,22 @@ fn one_table_that_two_databases_create_otherwise_is_one_with_the_columns_of_both
     }
     assert_eq!(a.store.digest(), b.store.digest());
 }
+
+#[test]
+fn a_table_without_a_key_is_altered_as_others_are() {
+    let (mut a, mut b) =
+        pair("CREATE TABLE sale(item TEXT, qty INTEGER)", "sale", "INSERT INTO sale VALUES('tea', 2), ('tea', 2)");
+    a.run("ALTER TABLE sale ADD COLUMN price INTEGER DEFAULT 5; ALTER TABLE sale RENAME COLUMN qty TO amount; INSERT INTO sale VALUES('milk', 1, 7)");
+    b.run("INSERT INTO sale VALUES('salt', 3)");
+    a.seal(2000);
+    b.seal(2001);
+    sync(&mut a, &mut b);
+    a.equals(&b, &["sale"]);
+    let shown = "SELECT group_concat(item || amount || price) FROM (SELECT * FROM sale ORDER BY 1, 2, 3)";
+    assert_eq!(text(&b, shown), "milk17,salt35,tea25,tea25");
+    b.run("ALTER TABLE sale DROP COLUMN amount; UPDATE sale SET price = 1 WHERE item = 'salt'");
+    b.seal(3000);
+    sync(&mut a, &mut b);
+    a.equals(&b, &["sale"]);
+    assert_eq!(text(&a, "SELECT group_concat(name) FROM pragma_table_info('sale')"), "item,price");
+}

@@ -5,8 +5,9 @@ use p2pdb_core::chain::Refused;
 
 const SCHEMA: &str = "CREATE TABLE sale(id INTEGER PRIMARY KEY, item TEXT, qty INTEGER);
     CREATE TABLE note(k TEXT PRIMARY KEY NOT NULL, x);
-    CREATE TABLE line(sale INTEGER REFERENCES sale(id), no INTEGER, PRIMARY KEY(sale, no)) WITHOUT ROWID;";
-const TABLES: [&str; 3] = ["sale", "note", "line"];
+    CREATE TABLE line(sale INTEGER REFERENCES sale(id), no INTEGER, PRIMARY KEY(sale, no)) WITHOUT ROWID;
+    CREATE TABLE log(text, n);";
+const TABLES: [&str; 4] = ["sale", "note", "line", "log"];
 
 /// A file made of this one's, with the same keys.
 fn copy(of: &Replica, seed: u8) -> Replica {
@@ -31,16 +32,18 @@ fn forked() -> (Replica, Replica, Replica) {
     a.seal(1000);
     b.take(&a);
     b.run("INSERT INTO sale VALUES(4, 'bread', 1); INSERT INTO line VALUES(4, 1), (4, 2), (1, 1)");
+    b.run("INSERT INTO log VALUES('both', 1), ('both', 1), ('both', 2)");
     b.seal(2000);
     a.take(&b);
     let mut c = copy(&b, 2);
-    b.run("INSERT INTO sale VALUES(5, 'by b', 1); UPDATE sale SET qty = 10 WHERE id = 1");
+    b.run("INSERT INTO sale VALUES(5, 'by b', 1); UPDATE sale SET qty = 10 WHERE id = 1; INSERT INTO log VALUES('by b', 1)");
     b.seal(3000);
     c.run(
         "INSERT INTO sale VALUES(5, 'by c', 1); INSERT INTO line VALUES(5, 1); UPDATE sale SET qty = 20 WHERE id = 2",
     );
     c.seal(3001);
     c.run("DELETE FROM sale WHERE id = 3; UPDATE note SET x = 2; DELETE FROM line WHERE sale = 4 AND no = 2");
+    c.run("DELETE FROM log WHERE rowid = 1; INSERT INTO log VALUES('by c', 1)");
     c.seal(3002);
     a.take(&b);
     (a, b, c)
@@ -80,6 +83,8 @@ fn a_copy_with_new_keys_gives_up_its_branch_and_writes_it_again() {
     let lines =
         "SELECT group_concat(item || no) FROM (SELECT item, no FROM line JOIN sale ON id = sale ORDER BY item, no)";
     assert_eq!(a.one(lines), Sql::Text("bread1,by c1,tea1".into()), "children follow their parents");
+    let log = "SELECT group_concat(text || n) FROM (SELECT * FROM log ORDER BY text, n)";
+    assert_eq!(a.one(log), Sql::Text("both1,both2,by b1,by c1".into()), "rows without a key are found again");
     // The member itself goes on as before.
     let mut b = b;
     b.run("INSERT INTO note VALUES('late', 1)");

@@ -117,6 +117,52 @@ fn operations_that_break_a_rule_have_no_effect_anywhere() {
     a.equals(&b, &["sale", "k", "c"]);
 }
 
+#[test]
+fn operations_on_rows_without_a_key_that_break_a_rule_have_no_effect_anywhere() {
+    let schema = "CREATE TABLE n(x, y); CREATE TABLE q(k TEXT PRIMARY KEY, v)";
+    let (mut a, mut b) = (Replica::new(1, schema, &["n", "q"]), Replica::new(2, "", &[]));
+    a.run("INSERT INTO n VALUES(1, 1), (2, 2); INSERT INTO q VALUES(NULL, 1)");
+    a.seal(1000);
+    b.take(&a);
+    let ((n, n_columns), (q, q_columns)) = (table(&a, "n"), table(&a, "q"));
+    let born = |op| Dot { author: identity(1).key.public().author(), seq: Seq(1), op };
+    let name = |op, id| Name::Born { dot: born(op), id };
+    let entries = Rogue::new().write(|group| {
+        let named = |kind, t, columns: &[ColumnId]| {
+            let mut shape = Shape::new(kind, t, columns.to_vec());
+            shape.is_named = true;
+            shape
+        };
+        // Bytes as replicas keep them of a birth are no key.
+        let forged = Name::Key(crate::store::places::write_born(&born(2)).into());
+        let mut by_key = named(Kind::Update, n, &n_columns[..1]);
+        by_key.has_seen = true;
+        group.row(&by_key, Some(&forged), &[born(2)], None, &[Cell::Text(b"forged")]);
+        // Any id is the same name.
+        group.row(&named(Kind::Update, n, &n_columns[..1]), Some(&name(3, 77)), &[], None, &[Cell::Integer(3)]);
+        // A key that would become whole: the other column counts. A birth that never was; one of another table.
+        let cells = [Cell::Text(b"whole"), Cell::Integer(5)];
+        group.row(&named(Kind::Update, q, &q_columns), Some(&name(4, 0)), &[], None, &cells);
+        group.row(&named(Kind::Delete, n, &[]), Some(&name(99, 0)), &[], None, &[]);
+        group.row(&named(Kind::Delete, q, &[]), Some(&name(2, 0)), &[], None, &[]);
+        let mut over = Shape::new(Kind::Insert, n, n_columns.clone());
+        over.has_seen = true;
+        group.row(&over, None, &[born(2), born(3)], None, &[Cell::Null, Cell::Null]);
+    });
+    for r in [&mut a, &mut b] {
+        r.take_entries(&entries);
+        let rows = [[Sql::Null, Sql::Null], [Sql::Integer(1), Sql::Integer(1)], [Sql::Integer(3), Sql::Integer(2)]];
+        assert_eq!(r.rows("SELECT * FROM n ORDER BY x"), rows);
+        assert_eq!(r.rows("SELECT * FROM q"), [[Sql::Null, Sql::Integer(5)]]);
+    }
+    a.equals(&b, &["n", "q"]);
+    a.run("DELETE FROM n; DELETE FROM q");
+    a.seal(20_000);
+    sync(&mut a, &mut b);
+    assert_eq!(b.one("SELECT (SELECT count(*) FROM n) + (SELECT count(*) FROM q)"), Sql::Integer(0));
+    a.equals(&b, &["n", "q"]);
+}
+
 /// Each new claim used to look at all rows that claimed the id before it: two thousand took a minute to merge.
 #[test]
 fn many_rows_that_claim_one_id_are_merged_and_shown() {

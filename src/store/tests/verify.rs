@@ -7,12 +7,33 @@ fn findings(replica: &Replica) -> Vec<String> {
 }
 
 #[test]
-fn a_row_without_a_name_is_no_finding() {
-    let mut a =
-        Replica::new(1, "CREATE TABLE t(k TEXT PRIMARY KEY, x); CREATE TABLE p(k, l, PRIMARY KEY(k, l))", &["t", "p"]);
-    a.run("INSERT INTO t VALUES(NULL, 1), ('a', 1); INSERT INTO p VALUES(1, NULL), (NULL, NULL), (1, 1)");
+fn a_row_without_a_key_is_told_by_its_rowid() {
+    let mut a = Replica::new(
+        1,
+        "CREATE TABLE t(k TEXT PRIMARY KEY, x); CREATE TABLE p(k, l, PRIMARY KEY(k, l)); CREATE TABLE n(x)",
+        &["t", "p", "n"],
+    );
+    a.run(
+        "INSERT INTO t VALUES(NULL, 1), ('a', 1); INSERT INTO p VALUES(1, NULL), (NULL, NULL), (1, 1);
+         INSERT INTO n VALUES(1), (1), (2)",
+    );
     a.seal(1000);
     assert_eq!(findings(&a), [""; 0]);
+    // Past the triggers: one changed, one gone, one new, one kept twice.
+    a.store
+        .connection()
+        .execute_batch("UPDATE t SET x = 2 WHERE k IS NULL; DELETE FROM p WHERE k = 1 AND l IS NULL")
+        .unwrap();
+    a.store.connection().execute_batch("INSERT INTO n(rowid, x) VALUES(9, 1)").unwrap();
+    a.store.connection().execute_batch("UPDATE _p2p_row_3 SET place = 1 WHERE place = 2").unwrap();
+    let found = [
+        "table \"t\", row rowid 1: column \"x\" holds another value than was merged",
+        "table \"p\", row rowid 1: its row is missing",
+        "table \"n\", row rowid 2: it was written past the triggers and is not in the log",
+        "table \"n\", row rowid 9: it was written past the triggers and is not in the log",
+        "table \"n\", row rowid 1: two rows of the log are kept as this one",
+    ];
+    assert_eq!(findings(&a), found);
 }
 
 #[test]

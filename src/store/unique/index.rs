@@ -63,7 +63,7 @@ impl Unique {
 
     /// The visible key of the row that shows such terms.
     pub(super) fn holder(&self, rows: &SqliteRows<'_>, terms: &[Value]) -> Result<Option<Vec<Value>>, StoreError> {
-        let key = rows.table.key().len();
+        let key = rows.table.sql.key.len();
         let mut statement = rows.shared.conn.prepare_cached(&self.holder)?;
         let terms = params_from_iter(terms.iter().map(BindValue));
         Ok(statement.query_row(terms, |row| values_of(row, key)).optional()?)
@@ -82,15 +82,18 @@ struct Here<'d> {
     numbers: Vec<Option<usize>>,
     /// The key's columns by number.
     key: &'d [usize],
+    /// What finds a row.
+    finding: &'d [String],
 }
 
 /// All unique indexes of a definition, in canonical order: every replica has the same. `names` are the columns as they are called here,
-/// by number; `alone` is a name for a table of one row.
+/// by number; `finding` is what finds a row; `alone` is a name for a table of one row.
 pub(in crate::store) fn of(
     definition: &Definition,
     table: &str,
     names: &[String],
     key: &[usize],
+    finding: &[String],
     alone: &str,
 ) -> Vec<Unique> {
     let (mut left, mut number) = (names.iter(), 0..);
@@ -101,6 +104,7 @@ pub(in crate::store) fn of(
         names: Vec::new(),
         numbers: Vec::new(),
         key,
+        finding,
     };
     for column in &definition.columns {
         let is_stored = column.generated.is_none();
@@ -203,15 +207,15 @@ impl Here<'_> {
     }
 
     fn holder(&self, index: &schema::Index) -> String {
-        let quoted = |number: &usize| {
-            let at = self.numbers.iter().position(|n| n.as_ref() == Some(number)).unwrap_or_default();
-            Quoted(self.names[at]).to_string()
-        };
-        let key = self.key.iter().map(quoted).collect::<Vec<_>>().join(", ");
         let terms = index.terms.iter().enumerate();
         let terms = terms.map(|(at, t)| format!("{} = ?{} COLLATE {}", self.term(t), at + 1, Quoted(&t.collation)));
         let terms = terms.collect::<Vec<_>>().join(" AND ");
-        format!("SELECT {key} FROM main.{} WHERE {terms}{}", self.table, self.filter(index, "AND"))
+        format!(
+            "SELECT {} FROM main.{} WHERE {terms}{}",
+            self.finding.join(", "),
+            self.table,
+            self.filter(index, "AND")
+        )
     }
 }
 

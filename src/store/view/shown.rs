@@ -5,12 +5,16 @@ use p2pdb_core::name::{self, Name};
 use p2pdb_core::value::Value;
 use rusqlite::types::Value as SqlValue;
 
-use crate::store::StoreError;
 use crate::store::rows::SqliteRows;
+use crate::store::{StoreError, places};
 
 /// A row's key as text: the value, or a JSON array of the values of a key of several columns.
 pub(super) fn key_text(rows: &mut SqliteRows<'_>, name: &Name) -> Result<String, StoreError> {
     let key = key_of_name(rows, name)?;
+    if let Key::Born(dot) = &key {
+        let place = if places::are_known(rows.shared.conn, rows.table.t)? { rows.place_of(dot)? } else { None };
+        return Ok(place.map_or_else(|| ABSENT.to_owned(), rowid_text));
+    }
     Ok(match key_values(rows, &key)?.as_slice() {
         [value] => text_of(value),
         values => json_array(values),
@@ -19,6 +23,10 @@ pub(super) fn key_text(rows: &mut SqliteRows<'_>, name: &Name) -> Result<String,
 
 /// A row's key: the value, or a JSON array of the values of a key of several columns.
 pub(in crate::store) fn key_value(rows: &mut SqliteRows<'_>, key: &Key) -> Result<SqlValue, StoreError> {
+    if let Key::Born(dot) = key {
+        let place = if places::are_known(rows.shared.conn, rows.table.t)? { rows.place_of(dot)? } else { None };
+        return Ok(place.map_or(SqlValue::Null, SqlValue::Integer));
+    }
     Ok(match <[Value; 1]>::try_from(key_values(rows, key)?) {
         Ok([value]) => sql_of(value),
         Err(values) => SqlValue::Text(json_array(&values)),
@@ -35,6 +43,7 @@ pub(in crate::store) fn name_value(rows: &mut SqliteRows<'_>, name: &Name) -> Re
 fn key_of_name(rows: &mut SqliteRows<'_>, name: &Name) -> Result<Key, StoreError> {
     Ok(match name {
         Name::Key(bytes) => Key::Name(bytes.clone()),
+        Name::Born { dot, .. } if rows.table.merge.id_column.is_none() => Key::Born(*dot),
         Name::Born { dot, id } => Key::Id(rows.moved(dot)?.filter(|id| *id >= 0).unwrap_or(*id)),
     })
 }
@@ -43,9 +52,32 @@ fn json_array(values: &[Value]) -> String {
     serde_json::Value::from(values.iter().map(json_of).collect::<Vec<_>>()).to_string()
 }
 
+/// What stands for a row that is not there.
+const ABSENT: &str = "a row that is not there";
+
+fn rowid_text(place: i64) -> String {
+    format!("rowid {place}")
+}
+
 /// A row's key as it is written in SQL.
 pub(super) fn key_literal(rows: &mut SqliteRows<'_>, key: &Key) -> Result<String, StoreError> {
-    Ok(literal(&key_values(rows, key)?))
+    match key {
+        Key::Born(dot) => Ok(rows.place_of(dot)?.map_or_else(|| ABSENT.to_owned(), rowid_text)),
+        key => Ok(literal(&key_values(rows, key)?)),
+    }
+}
+
+/// The same of a row that shows this (see [`crate::store::tables::Sql::key`]).
+pub(super) fn key_shown_literal(rows: &SqliteRows<'_>, shown: &[Value]) -> String {
+    let key = &shown[..rows.table.key().len()];
+    match shown.last() {
+        Some(Value::Integer(rowid))
+            if rows.table.merge.has_nameless && (key.is_empty() || key.contains(&Value::Null)) =>
+        {
+            rowid_text(*rowid)
+        }
+        _ => literal(key),
+    }
 }
 
 /// Values as they are written in SQL; several as a row value.
@@ -73,7 +105,8 @@ fn resolve(rows: &mut SqliteRows<'_>, column: usize, value: &Value) -> Result<Va
 
 /// The values of a key; what refers to a row that is not there is told by [`absent`].
 fn key_values(rows: &mut SqliteRows<'_>, key: &Key) -> Result<Vec<Value>, StoreError> {
-    if let Some(values) = rows.key_params(key)? {
+    if let Some(mut values) = rows.key_params(key)? {
+        values.truncate(rows.table.key().len());
         return Ok(values);
     }
     let Key::Name(bytes) = key else { return Ok(Vec::new()) };
@@ -92,7 +125,7 @@ fn absent(name: &Name) -> Value {
             Name::Key(bytes) => match name::key_values(bytes).unwrap_or_default().as_slice() {
                 [Value::Ref(inner)] => name = (**inner).clone(),
                 [value] => return value.clone(),
-                _ => return Value::Text(b"a row that is not there".to_vec()),
+                _ => return Value::Text(ABSENT.into()),
             },
         }
     }

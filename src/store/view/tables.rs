@@ -17,7 +17,7 @@ pub enum KeyKind {
     Named,
     /// An integer that names its row because its table was tracked so.
     Natural,
-    /// The table is not here, or has no key that could name rows.
+    /// The table is not here, or has no key: rows are named by their birth.
     None,
 }
 
@@ -82,6 +82,7 @@ impl View<'_> {
             let names: Vec<String> = serde_json::from_str(&row.get::<_, String>(2)?).unwrap_or_default();
             let key = tracked.map(Tracked::key).unwrap_or_default();
             let (name, state): (String, i64) = (row.get(1)?, row.get(3)?);
+            let table = name.clone();
             let has_rows = tracked.is_some() || state == State::Captured as i64;
             lines.push(TableLine {
                 t,
@@ -96,7 +97,7 @@ impl View<'_> {
                 name,
                 state,
                 note: row.get(4)?,
-                triggers: triggers.remove(&t).unwrap_or_default(),
+                triggers: self.with_new(triggers.remove(&t).unwrap_or_default(), &table)?,
             });
         }
         Ok(lines)

@@ -48,6 +48,24 @@ impl View<'_> {
     }
 }
 
+impl View<'_> {
+    /// The same with those that were created since.
+    pub(super) fn with_new(&self, mut lines: Vec<TriggerLine>, table: &str) -> Result<Vec<TriggerLine>, StoreError> {
+        let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE
+                   AND name NOT GLOB '_p2p_*' ORDER BY name";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query([table])?;
+        while let Some(row) = rows.next()? {
+            let name: String = row.get(0)?;
+            if !lines.iter().any(|line| line.name == name) {
+                let (state, why, failure) = (TriggerState::New, String::new(), String::new());
+                lines.push(TriggerLine { name, state, why, failed: 0, failure });
+            }
+        }
+        Ok(lines)
+    }
+}
+
 /// The triggers of one table, in a line for people.
 pub fn triggers_in_words(triggers: &[TriggerLine]) -> String {
     let of = |state: TriggerState| triggers.iter().filter(move |t| t.state == state);
@@ -64,5 +82,6 @@ pub fn triggers_in_words(triggers: &[TriggerLine]) -> String {
     );
     parts.extend(names("what they do arrives as rows", TriggerState::Arrives));
     parts.extend(names("only look at what is written here", TriggerState::Checks));
+    parts.extend(names("not looked at yet", TriggerState::New));
     parts.join("; ")
 }

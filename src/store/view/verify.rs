@@ -15,12 +15,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::View;
-use super::shown::{key_literal, literal};
+use super::shown::{key_literal, key_shown_literal};
 use crate::quote::Quoted;
 use crate::schema;
 use crate::store::rows::{SqliteRows, key_of, values_of};
 use crate::store::tables::{self, Tracked};
-use crate::store::{StoreError, records, seal};
+use crate::store::{StoreError, places, records, seal};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,8 @@ impl View<'_> {
         let is_settled = seal::pending(self.conn)? == 0;
         for (t, merge) in self.recorded()? {
             sum = sum.wrapping_add(self.sum(t, &merge)?);
-            if is_settled {
+            // After a VACUUM the next seal finds out which row is which.
+            if is_settled && (!merge.has_nameless || places::are_known(self.conn, t)?) {
                 let found = self.rows(t, |rows, table| {
                     let mut found = Vec::new();
                     verify_records(rows, table, &mut found)?;
@@ -230,24 +231,49 @@ fn compare(
 
 /// Each visible row has a record.
 fn verify_rows(rows: &mut SqliteRows<'_>, table: &Tracked, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
-    let key = table.key();
-    let columns = key.iter().map(|(c, _)| Quoted(&table.names[*c]).to_string()).collect::<Vec<_>>().join(", ");
+    let (columns, width) = (table.sql.key.join(", "), table.sql.key.len());
     let conn = rows.shared.conn;
     let mut statement = conn.prepare_cached(&format!("SELECT {columns} FROM main.{}", Quoted(&table.name)))?;
     let mut visible = statement.query([])?;
     while let Some(row) = visible.next()? {
-        let values = values_of(row, key.len())?;
+        let values = values_of(row, width)?;
+        let key = &values[..table.key().len()];
         // The seal leaves such a row alone.
-        if values.contains(&Value::Null) {
+        if key.contains(&Value::Null) && !table.merge.has_nameless {
             continue;
         }
-        let Some(key) = rows.key_shown(&values)? else { continue };
-        // A plain value in the key may look like a reference to a row that came later.
-        let plain = Key::Name(seal::fold(&values, &table.merge.key));
-        if rows.record(&key)?.is_none() && rows.record(&plain)?.is_none() && findings.len() < FINDINGS_MAX {
+        let is_known = match rows.key_shown(&values)? {
+            Some(Key::Born(_)) => true,
+            // A plain value in the key may look like a reference to a row that came later.
+            Some(shown) => {
+                let plain = Key::Name(seal::fold(key, &table.merge.key));
+                rows.record(&shown)?.is_some() || rows.record(&plain)?.is_some()
+            }
+            None => false,
+        };
+        if !is_known && findings.len() < FINDINGS_MAX {
             let what = "it was written past the triggers and is not in the log".into();
-            findings.push(Finding::Row { table: table.name.clone(), key: literal(&values), what });
+            findings.push(Finding::Row { table: table.name.clone(), key: key_shown_literal(rows, &values), what });
         }
+    }
+    verify_places(rows, table, findings)
+}
+
+/// No two rows are kept as being in one place.
+fn verify_places(rows: &SqliteRows<'_>, table: &Tracked, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    if !table.merge.has_nameless {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT place FROM {} WHERE place IS NOT NULL GROUP BY place HAVING count(*) > 1",
+        records::table(table.t)
+    );
+    let mut statement = rows.shared.conn.prepare(&sql)?;
+    let mut twice = statement.query([])?;
+    while let Some(row) = twice.next()? {
+        let key = key_shown_literal(rows, &rows.at(row.get(0)?));
+        let what = "two rows of the log are kept as this one".into();
+        findings.push(Finding::Row { table: table.name.clone(), key, what });
     }
     Ok(())
 }

@@ -121,6 +121,12 @@ impl View<'_> {
         let own = self.meta::<[u8; AuthorId::BYTES]>("author")?.map(AuthorId);
         let found = self.rows(t, |rows, table| {
             let width = table.key().len();
+            if width == 0 {
+                return Err(StoreError::Table(format!(
+                    "rows of table \"{}\" have no key to be asked by; p2p_conflicts lists what they lost",
+                    table.name
+                )));
+            }
             if width != key.len() {
                 let columns: Vec<_> = table.key().iter().map(|(c, _)| table.names[*c].as_str()).collect();
                 return Err(StoreError::Table(format!(

@@ -15,6 +15,8 @@ pub enum Touch<K> {
     Updated(K),
     /// A row went from the first key to the second.
     Moved(K, K),
+    /// A row came to this key from none: what it was is told by a touch of its own, or is gone.
+    Arrived(K),
     /// The row of this key, if it is there, is to be compared with what is known of it.
     Look(K),
     /// The write that comes next, if it comes at all, may evict the row of this key.
@@ -55,6 +57,10 @@ pub fn who_is_who<K: Ord + Clone>(touches: impl IntoIterator<Item = Touch<K>>) -
                 if victims.remove(&key) {
                     *stays = None;
                 }
+            }
+            Touch::Arrived(key) => {
+                evict(&mut hinted, &mut victims, &key);
+                here.insert(key, None);
             }
             Touch::Moved(old, new) => {
                 evict(&mut hinted, &mut victims, &old);

@@ -28,7 +28,7 @@ impl<R: Rows> Merge<'_, R> {
     ) -> Result<bool, R::Error> {
         let mut is_booked = false;
         for column in 0..before.writes.len().max(after.writes.len()) {
-            if self.is_key(column) {
+            if self.tells_name(name, column) {
                 continue;
             }
             let winner = after.cell(column);
@@ -49,6 +49,11 @@ impl<R: Rows> Merge<'_, R> {
         Ok(is_booked)
     }
 
+    /// Is the column one of the key that names the row? What it holds is told by the name.
+    fn tells_name(&self, name: &Name, column: usize) -> bool {
+        matches!(name, Name::Key(_)) && self.is_key(column)
+    }
+
     /// A write that comes after all it had seen of its row is gone. True if there is a line on the row now.
     pub(super) fn lose_late(&mut self, name: &Name, at: Stamp, cells: &[(usize, Cell<'_>)]) -> Result<bool, R::Error> {
         if self.rows.has_book() {
@@ -57,7 +62,7 @@ impl<R: Rows> Merge<'_, R> {
         }
         let mut is_booked = false;
         for (column, cell) in cells {
-            if self.is_key(*column) || *column >= self.table.columns {
+            if self.tells_name(name, *column) || *column >= self.table.columns {
                 continue;
             }
             let (name, value) = (name.clone(), own(cell)?);
@@ -76,7 +81,8 @@ impl<R: Rows> Merge<'_, R> {
         column: usize,
         at: Stamp,
     ) -> Result<bool, R::Error> {
-        let writes = state.writes.get(column).filter(|_| !self.is_key(column) && self.table.id_column != Some(column));
+        let writes =
+            state.writes.get(column).filter(|_| !self.tells_name(name, column) && self.table.id_column != Some(column));
         let writes = writes.map(Vec::as_slice).unwrap_or_default();
         let Some(write) = writes.iter().find(|w| w.stamp == at) else { return Ok(false) };
         // Those of other births that hold the same were shown with it.

@@ -13,6 +13,8 @@ use crate::value::Value;
 /// Where a row's record is kept: under the id that it shows, or under its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
+    /// The birth of a row that has no key: nothing of it that shows could name it.
+    Born(Dot),
     /// An alias table's visible id. A hidden row has a negative one of its own.
     Id(i64),
     /// The canonical key.
@@ -96,6 +98,11 @@ pub trait Rows {
         let Some(record) = self.record(key)?.and_then(change) else { return Ok(false) };
         self.put(key, &record)?;
         Ok(true)
+    }
+    /// A row that has no key is there, at a place that is this replica's own: it is noted with the record, which is put next.
+    fn set_place(&mut self, key: &Key, place: i64) -> Result<(), Self::Error> {
+        let _ = (key, place);
+        Ok(())
     }
     /// Drops the record under a key.
     fn forget(&mut self, key: &Key) -> Result<(), Self::Error>;

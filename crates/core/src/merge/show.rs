@@ -357,15 +357,19 @@ impl<R: Rows> Merge<'_, R> {
         is_hashed || self.table.refs.iter().any(|c| is_literal(*c))
     }
 
-    /// Drops from an update of a named row what would make its key another row's.
+    /// Drops from an update what would make the row's key another one, be it all of a key or one with NULL in it.
     pub(super) fn keep_key(&self, found: &Found, before: &RowState, values: &mut Vec<(usize, Value)>) {
-        let Name::Key(name) = &found.name else { return };
         let null = Value::Null;
-        let key = self.table.key.iter().map(|(c, collation)| {
-            let new = values.iter().find(|(column, _)| column == c).map(|(_, v)| v);
-            (new.or(before.cell(*c).map(|w| w.value)).unwrap_or(&null), *collation)
-        });
-        if key_name(key) != Name::Key(name.clone()) {
+        let old = |c: usize| before.cell(c).map_or(&null, |w| w.value);
+        let new = |c: usize| values.iter().find(|(column, _)| *column == c).map_or_else(|| old(c), |(_, v)| v);
+        let is_same = match &found.name {
+            name @ Name::Key(_) => key_name(self.table.key.iter().map(|(c, by)| (new(*c), *by))) == *name,
+            Name::Born { .. } => {
+                key_name(self.table.key.iter().map(|(c, by)| (new(*c), *by)))
+                    == key_name(self.table.key.iter().map(|(c, by)| (old(*c), *by)))
+            }
+        };
+        if !is_same {
             values.retain(|(c, _)| !self.is_key(*c));
         }
     }
