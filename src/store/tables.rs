@@ -337,7 +337,8 @@ impl Sql {
         let by_key = format!("WHERE {}", by_key.collect::<Vec<_>>().join(" AND "));
         Self {
             select: format!("SELECT {all} FROM main.{table} {by_key}"),
-            insert: format!("INSERT INTO main.{table}({all}) VALUES({marks})"),
+            // Whatever the schema says of conflicts: it speaks of the user's own statements.
+            insert: format!("INSERT OR ABORT INTO main.{table}({all}) VALUES({marks})"),
             delete: format!("DELETE FROM main.{table} {by_key}"),
             record: format!("SELECT record FROM {records} WHERE key = ?1"),
             put: format!("INSERT OR REPLACE INTO {records}(key, record) VALUES(?1, ?2)"),

@@ -172,6 +172,33 @@ fn values_swapped_on_one_side_are_swapped_on_the_other() {
     assert_eq!(b.view(|view| view.conflicts()).unwrap().len(), 0);
 }
 
+/// A constraint may say what becomes of a row that breaks it. That is for the user's own statements: a merge that obeyed it
+/// displaced the row that was there, or left the other out, and nobody was told.
+#[test]
+fn what_a_schema_says_of_conflicts_displaces_no_row_and_leaves_none_out() {
+    for conflict in ["REPLACE", "IGNORE", "ROLLBACK", "FAIL"] {
+        let schema = format!(
+            "CREATE TABLE item(id INTEGER PRIMARY KEY ON CONFLICT {conflict}, code TEXT UNIQUE ON CONFLICT {conflict},
+                qty INTEGER NOT NULL ON CONFLICT {conflict} DEFAULT 7)"
+        );
+        let [mut a, mut b, _] = three(&schema, "item");
+        a.run("INSERT INTO item VALUES(1, 'tea', 1)");
+        b.run("INSERT INTO item VALUES(1, 'tea', 2), (2, 'milk', 3)");
+        a.seal(2000);
+        b.seal(2001);
+        sync(&mut a, &mut b);
+        a.equals(&b, &["item"]);
+        assert_eq!(b.one("SELECT count(*) FROM item"), Sql::Integer(3), "{conflict}");
+        b.run("UPDATE item SET code = 'salt' WHERE code = 'milk'");
+        a.run("UPDATE item SET code = 'salt' WHERE code = 'tea'");
+        a.seal(3000);
+        b.seal(3001);
+        sync(&mut a, &mut b);
+        a.equals(&b, &["item"]);
+        assert_eq!(a.one("SELECT count(*) FROM item"), Sql::Integer(3), "{conflict}");
+    }
+}
+
 #[test]
 fn an_index_that_one_database_alone_has_hides_rows_there_and_shows_them_when_it_can() {
     for schema in [
