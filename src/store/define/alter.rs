@@ -78,7 +78,7 @@ pub(in crate::store) fn fills(conn: &Connection, table: &Tracked) -> Result<BTre
     let mut fills = BTreeMap::new();
     for (at, (column, id)) in definition.stored().zip(&table.columns).enumerate() {
         if let Some(says) = elements.get(&Element::Fill(*id)) {
-            fills.insert(at, fill::as_stored(column, &element::read_fill(says))?);
+            fills.insert(at, fill::as_shown(column, &element::read_fill(says))?);
         }
     }
     Ok(fills)
@@ -148,9 +148,11 @@ fn note_change(store: &mut Store, known: &Known, now: Definition) -> Result<bool
         return Ok(false);
     }
     let mut changes = element::changes(&old, &new);
-    let mut must_compare = false;
+    // Where columns went, changed places or are of another kind, one under its old name may be another: what rows show tells.
+    let is_other = |(element, _): &(Element, _)| matches!(element, Element::Column(id) if known.columns.contains(id));
+    let mut must_compare = !columns.starts_with(&known.columns) || changes.iter().any(is_other);
     for (column, id) in now.stored().zip(&columns).filter(|(_, id)| !known.columns.contains(id)) {
-        let (fill, is_shown) = fill::of_new(&store.conn, &now, column)?;
+        let (fill, is_shown) = fill::of_new(&now, column)?;
         must_compare |= !is_shown;
         changes.push((Element::Fill(*id), Some(element::write_fill(&fill))));
     }
@@ -328,7 +330,8 @@ fn merge(store: &mut Store, known: &Known, changes: &Changes, at: Option<Stamp>)
         let is_other = stands.and_then(|s| s.says) != *says;
         has_changed |= is_other;
         refilled.extend(match element {
-            Element::Fill(id) if is_other && known.columns.contains(id) => Some(*id),
+            // A column's type, and whether it can be NULL, have a say in what it shows.
+            Element::Fill(id) | Element::Column(id) if is_other && known.columns.contains(id) => Some(*id),
             _ => None,
         });
     }

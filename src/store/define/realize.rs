@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 use super::alter::{Known, capture_only, known, wanted};
 use super::columns::settle;
 use super::rebuild::rebuild;
-use super::{Definition, ReadError, State, StoreError, armed, note_of, read_listed};
+use super::{Definition, ReadError, State, StoreError, armed, fill, note_of, read_listed};
 use crate::capture;
 use crate::quote::Quoted;
 use crate::schema::element::{self, Changes, Element, Elements, Sort};
@@ -251,10 +251,9 @@ fn show_fills(
     here: &Definition,
     columns: &[ColumnId],
 ) -> Result<(), Refused> {
-    let names = here.stored_names();
-    for (id, name) in columns.iter().zip(&names).filter(|(id, _)| !known.columns.contains(id)) {
+    for (column, id) in here.stored().zip(columns).filter(|(_, id)| !known.columns.contains(id)) {
         let fill = wanted.get(&Element::Fill(*id)).map_or(Value::Null, |says| element::read_fill(says));
-        let (table, column) = (Quoted(&here.name), Quoted(name));
+        let (fill, table, column) = (fill::as_shown(column, &fill)?, Quoted(&here.name), Quoted(&column.name));
         let sql = format!("UPDATE OR IGNORE main.{table} SET {column} = ?1 WHERE {column} IS NOT ?1");
         store.conn.execute(&sql, [BindValue(&fill)])?;
     }

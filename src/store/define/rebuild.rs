@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::alter::{Known, wanted};
 use super::realize::Refused;
-use super::{Definition, read_listed};
+use super::{Definition, fill, read_listed};
 use crate::capture;
 use crate::quote::Quoted;
 use crate::schema::element::{self, Element};
@@ -74,7 +74,7 @@ fn copy(
     columns: &[ColumnId],
 ) -> Result<(), Refused> {
     let elements = wanted(&store.conn, known.t)?.unwrap_or_default();
-    let (old, new) = (here.stored_names(), target.stored_names());
+    let old = here.stored_names();
     let (mut into, mut from, mut fills) = (Vec::new(), Vec::new(), Vec::new());
     // Where the rowid is nobody's column it stays as it is: an index beside the table may go by it.
     let takes = |d: &Definition| d.columns.iter().any(|c| c.name.eq_ignore_ascii_case("_rowid_"));
@@ -83,12 +83,13 @@ fn copy(
         into.push("_rowid_".to_owned());
         from.push("_rowid_".to_owned());
     }
-    for (id, name) in columns.iter().zip(&new) {
-        into.push(Quoted(name).to_string());
+    for (column, id) in target.stored().zip(columns) {
+        into.push(Quoted(&column.name).to_string());
         from.push(match known.columns.iter().position(|c| c == id).and_then(|at| old.get(at)) {
             Some(old) => Quoted(old).to_string(),
             None => {
-                fills.push(elements.get(&Element::Fill(*id)).map_or(Value::Null, |says| element::read_fill(says)));
+                let fill = elements.get(&Element::Fill(*id)).map_or(Value::Null, |says| element::read_fill(says));
+                fills.push(fill::as_shown(column, &fill)?);
                 format!("?{}", fills.len())
             }
         });
