@@ -210,9 +210,14 @@ impl Definition {
         self.columns.iter().map(|c| c.name.as_str()).collect()
     }
 
-    /// The names of the columns that hold values of their own: all but the generated ones.
+    /// The columns that hold values of their own: all but the generated ones.
+    pub fn stored(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|c| c.generated.is_none())
+    }
+
+    /// Their names.
     pub fn stored_names(&self) -> Vec<String> {
-        self.columns.iter().filter(|c| c.generated.is_none()).map(|c| c.name.clone()).collect()
+        self.stored().map(|c| c.name.clone()).collect()
     }
 
     /// The key's columns and how they compare, in the key's order; empty without a declared key.

@@ -15,9 +15,12 @@ use crate::schema::{Definition, ReadError};
 pub(super) mod alter;
 mod armed;
 mod build;
+mod columns;
 mod existing;
+mod fill;
 mod kinds;
 mod realize;
+mod rebuild;
 
 pub use armed::check_armed;
 pub(super) use armed::reconcile_all;

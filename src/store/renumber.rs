@@ -87,7 +87,7 @@ fn follow(rows: &mut SqliteRows<'_>) -> Result<(), StoreError> {
             super::unique::make_room(rows, child, column)?;
             let (table, name) = (Quoted(&child.name), Quoted(&child.names[column]));
             let sql = format!(
-                "UPDATE main.{table} SET {name} = (SELECT new FROM temp._p2p_move WHERE old = {name})
+                "UPDATE OR ABORT main.{table} SET {name} = (SELECT new FROM temp._p2p_move WHERE old = {name})
                  WHERE {name} IN (SELECT old FROM temp._p2p_move)"
             );
             let mut update = conn.prepare_cached(&sql)?;

@@ -619,6 +619,11 @@ impl super::tables::Sql {
     /// `UPDATE … SET` these columns, after the key's parameters.
     fn update(&self, columns: &[usize]) -> String {
         let set = columns.iter().enumerate().map(|(i, c)| format!("{} = ?{}", self.names[*c], self.key.len() + i + 1));
-        format!("UPDATE main.{} SET {} {}", Quoted(&self.table), set.collect::<Vec<_>>().join(", "), self.by_key)
+        format!(
+            "UPDATE OR ABORT main.{} SET {} {}",
+            Quoted(&self.table),
+            set.collect::<Vec<_>>().join(", "),
+            self.by_key
+        )
     }
 }

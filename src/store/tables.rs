@@ -9,7 +9,7 @@ use p2pdb_core::value::Value;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
-use super::define::alter::{self, UNTOLD};
+use super::define::alter::{self, ALTERED, UNTOLD};
 use super::rows::BindValue;
 use super::unique::index::Unique;
 use super::{StoreError, records};
@@ -92,9 +92,10 @@ impl Tables {
         let cookie = conn.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
         let mut tables = Self { cookie, ..Self::default() };
         // A file that an older library made has no place for what is altered, until a node opened it.
-        let untold = if alter::has_place(conn)? { UNTOLD } else { "0" };
+        let [altered, untold] = if alter::has_place(conn)? { [ALTERED, UNTOLD] } else { ["0", "0"] };
         let sql = format!(
-            "SELECT t, id, name, columns, names, definition, state, {untold} FROM _p2p_table a WHERE state IN (0, 1)"
+            "SELECT t, id, name, columns, names, definition, state, {untold}, {altered} FROM _p2p_table a
+             WHERE state IN (0, 1)"
         );
         let mut statement = conn.prepare(&sql)?;
         let mut rows = statement.query([])?;
@@ -107,9 +108,12 @@ impl Tables {
             let is_new = row.get::<_, i64>(6)? == 0;
             let name: String = row.get(2)?;
             if let Some(tracked) = Tracked::build(conn, cookie, t, id, name, columns, names, definition, is_new)? {
-                let is_altered = row.get(7)?;
+                let mut tracked = Tracked { is_altered: row.get(7)?, ..tracked };
+                if row.get(8)? {
+                    tracked.merge.fills = alter::fills(conn, &tracked)?;
+                }
                 tables.by_id.insert(id, t);
-                tables.all.insert(t, Tracked { is_altered, ..tracked });
+                tables.all.insert(t, tracked);
             }
         }
         drop(rows);
@@ -260,7 +264,7 @@ pub(super) fn merged(id: TableId, definition: &Definition, columns: &[ColumnId],
     }
     let mut order: Vec<_> = columns.iter().copied().zip(0..).collect();
     order.sort_unstable();
-    let affinities = definition.columns.iter().filter(|c| c.generated.is_none()).map(|c| Affinity::of(&c.declared));
+    let affinities = definition.stored().map(|c| Affinity::of(&c.declared));
     merge::Table {
         id,
         id_column,
@@ -301,9 +305,7 @@ impl Tracked {
             return Ok(None);
         }
         let place = |column: &str| names.iter().position(|n| n.eq_ignore_ascii_case(column));
-        let mut merge = merged(id, &def, &columns, &names);
-        let fills = alter::fills(conn, t, &def, &columns)?.into_iter();
-        merge.fills = fills.filter_map(|(id, fill)| Some((columns.iter().position(|c| *c == id)?, fill))).collect();
+        let merge = merged(id, &def, &columns, &names);
         let groups =
             def.check_groups_by_name().into_iter().map(|g| g.iter().filter_map(|c| place(c)).collect()).collect();
         let key: Vec<usize> = def.key_columns().iter().filter_map(|(c, _)| place(c)).collect();
@@ -364,7 +366,8 @@ impl Sql {
         };
         Self {
             select: format!("SELECT {all} FROM main.{table} {by_key}"),
-            insert: format!("INSERT INTO main.{table}({all}) VALUES({marks})"),
+            // Whatever the schema says of conflicts: it speaks of the user's own statements.
+            insert: format!("INSERT OR ABORT INTO main.{table}({all}) VALUES({marks})"),
             delete: format!("DELETE FROM main.{table} {by_key}"),
             record: format!("SELECT record FROM {records} WHERE key = ?1"),
             put,

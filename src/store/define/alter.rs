@@ -17,12 +17,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
 use super::armed::follow_rename;
-use super::{Definition, ReadError, State, StoreError, read_listed, realize};
+use super::{Definition, ReadError, State, StoreError, columns, fill, read_listed, realize};
 use crate::schema::element::{self, Changes, Element, Elements};
 use crate::schema::{self, Column};
 use crate::store::Store;
 use crate::store::authors::Authors;
-use crate::store::tables::column_ids;
+use crate::store::tables::{Tables, Tracked, column_ids};
 
 /// A table as it was when it was last looked at.
 pub(super) struct Known {
@@ -72,22 +72,13 @@ pub(super) fn wanted(conn: &Connection, t: i64) -> Result<Option<Elements>, Stor
     Ok(is_altered.then_some(elements))
 }
 
-/// What columns show in rows that are older than they are, as the columns store it, by the columns' ids.
-pub(in crate::store) fn fills(
-    conn: &Connection,
-    t: i64,
-    definition: &Definition,
-    columns: &[ColumnId],
-) -> Result<BTreeMap<ColumnId, Value>, StoreError> {
+/// What the columns of an altered table show in rows that are older than they are, as they store it.
+pub(in crate::store) fn fills(conn: &Connection, table: &Tracked) -> Result<BTreeMap<usize, Value>, StoreError> {
+    let (elements, definition) = (wanted(conn, table.t)?.unwrap_or_default(), Definition::read(&table.definition)?);
     let mut fills = BTreeMap::new();
-    if !has_place(conn)? {
-        return Ok(fills);
-    }
-    let elements = wanted(conn, t)?.unwrap_or_default();
-    let stored = definition.columns.iter().filter(|c| c.generated.is_none());
-    for (column, id) in stored.zip(columns) {
+    for (at, (column, id)) in definition.stored().zip(&table.columns).enumerate() {
         if let Some(says) = elements.get(&Element::Fill(*id)) {
-            fills.insert(*id, realize::as_stored(column, &element::read_fill(says))?);
+            fills.insert(at, fill::as_shown(column, &element::read_fill(says))?);
         }
     }
     Ok(fills)
@@ -157,10 +148,11 @@ fn note_change(store: &mut Store, known: &Known, now: Definition) -> Result<bool
         return Ok(false);
     }
     let mut changes = element::changes(&old, &new);
-    let mut must_compare = false;
-    let stored = now.columns.iter().filter(|c| c.generated.is_none()).zip(&columns);
-    for (column, id) in stored.filter(|(_, id)| !known.columns.contains(id)) {
-        let (fill, is_shown) = realize::fill(&store.conn, &now, column)?;
+    // Where columns went, changed places or are of another kind, one under its old name may be another: what rows show tells.
+    let is_other = |(element, _): &(Element, _)| matches!(element, Element::Column(id) if known.columns.contains(id));
+    let mut must_compare = !columns.starts_with(&known.columns) || changes.iter().any(is_other);
+    for (column, id) in now.stored().zip(&columns).filter(|(_, id)| !known.columns.contains(id)) {
+        let (fill, is_shown) = fill::of_new(&now, column)?;
         must_compare |= !is_shown;
         changes.push((Element::Fill(*id), Some(element::write_fill(&fill))));
     }
@@ -173,7 +165,7 @@ fn note_change(store: &mut Store, known: &Known, now: Definition) -> Result<bool
             insert.execute(params![known.t, element.to_bytes(), says])?;
         }
     }
-    realize::settle(store, known, &now, &columns)?;
+    columns::settle(store, known, &now, &columns)?;
     if must_compare {
         super::armed::reconcile(&store.conn, known.t, &now)?;
     }
@@ -195,18 +187,17 @@ fn follow_columns(
     before: &Definition,
     now: &Definition,
 ) -> Result<Vec<ColumnId>, StoreError> {
-    let stored = |d: &Definition| d.columns.iter().filter(|c| c.generated.is_none()).cloned().collect::<Vec<_>>();
-    let (old, new) = (stored(before), stored(now));
-    let is_named = |all: &[Column], name: &str| all.iter().any(|c| c.name.eq_ignore_ascii_case(name));
+    let (old, new): (Vec<_>, Vec<_>) = (before.stored().collect(), now.stored().collect());
+    let is_named = |all: &[&Column], name: &str| all.iter().any(|c| c.name.eq_ignore_ascii_case(name));
     let gone = old.iter().zip(&known.columns).filter(|(c, _)| !is_named(&new, &c.name));
-    let mut gone: Vec<(&Column, ColumnId)> = gone.map(|(column, id)| (column, *id)).collect();
+    let mut gone: Vec<(&Column, ColumnId)> = gone.map(|(column, id)| (*column, *id)).collect();
     let mut ids: Vec<Option<ColumnId>> = new
         .iter()
         .map(|c| old.iter().zip(&known.columns).find(|(o, _)| o.name.eq_ignore_ascii_case(&c.name)).map(|(_, id)| *id))
         .collect();
     let fresh: Vec<usize> = (0..new.len()).filter(|c| ids[*c].is_none()).collect();
     // Columns that stay keep their order: one that was renamed stands behind the same ones as before.
-    let ahead = |all: &[Column], name: &str, others: &[Column]| {
+    let ahead = |all: &[&Column], name: &str, others: &[&Column]| {
         let at = all.iter().position(|c| c.name == name).unwrap_or_default();
         all[..at].iter().filter(|c| is_named(others, &c.name)).count()
     };
@@ -215,7 +206,7 @@ fn follow_columns(
             let (column, id) = gone[g];
             let is_placed = ahead(&old, &column.name, &new) == ahead(&new, &new[at].name, &old);
             let is_alike = column.declared.eq_ignore_ascii_case(&new[at].declared);
-            if is_placed && is_alike && realize::shows_the_same(store, known, now, id, &new[at].name)? {
+            if is_placed && is_alike && columns::shows_the_same(store, known, now, id, &new[at].name)? {
                 ids[at] = Some(id);
                 gone.remove(g);
                 break;
@@ -251,6 +242,9 @@ fn awaited(conn: &Connection, known: &Known) -> Result<Vec<(ColumnId, Option<Str
     }
     Ok(awaited)
 }
+
+/// Was this table altered since it was announced?
+pub(in crate::store) const ALTERED: &str = "EXISTS(SELECT 1 FROM _p2p_schema s WHERE s.t = a.t)";
 
 /// Is a change of this table to be told?
 pub(in crate::store) const UNTOLD: &str = "EXISTS(SELECT 1 FROM _p2p_schema s WHERE s.t = a.t AND s.clock IS NULL)";
@@ -336,13 +330,15 @@ fn merge(store: &mut Store, known: &Known, changes: &Changes, at: Option<Stamp>)
         let is_other = stands.and_then(|s| s.says) != *says;
         has_changed |= is_other;
         refilled.extend(match element {
-            Element::Fill(id) if is_other && known.columns.contains(id) => Some(*id),
+            // A column's type, and whether it can be NULL, have a say in what it shows.
+            Element::Fill(id) | Element::Column(id) if is_other && known.columns.contains(id) => Some(*id),
             _ => None,
         });
     }
     if has_changed && matches!(known.state, State::New | State::Tracked | State::Captured) {
         realize::realize(store, known.t)?;
-        refilled.into_iter().try_for_each(|id| realize::refill(store, known.t, id))?;
+        store.tables = Tables::load(&store.conn)?;
+        refilled.into_iter().try_for_each(|id| columns::refill(store, known.t, id))?;
     }
     Ok(())
 }
