@@ -45,6 +45,8 @@ const PANICS_MAX: u32 = 5;
 /// Milliseconds without one after which those before are forgotten. A turn that ends well is no sign: the same peer's next
 /// frame, or the next try to open, may meet the same bug.
 const CALM_MS: u64 = 60_000;
+/// For how long what was seen to hold the gate is told, if statements that come and go are all that is seen after it.
+const LASTING_MS: u64 = 1_000;
 
 /// A database file that is open.
 struct Open {
@@ -106,13 +108,33 @@ struct Trouble {
     last_error: Option<String>,
     backoff: Backoff,
     retry_ms: Option<u64>,
-    /// Why it is not our turn to write, and since when.
-    busy: Option<(super::Busy, u64)>,
+    held_up: Option<HeldUp>,
     /// When the gate is tried next.
     gate_ms: u64,
     gate_tries: u32,
     /// When it was last knocked without pauses.
     spun_ms: u64,
+}
+
+/// Why it is not our turn to write.
+#[derive(Clone, Copy)]
+struct HeldUp {
+    why: super::Busy,
+    /// When that was seen last.
+    seen_ms: u64,
+    /// Since when it has not been our turn, whatever the reason.
+    since_ms: u64,
+}
+
+impl HeldUp {
+    /// Statements come and go beside what lasts, the one that reads p2p_status included: it is told for as long as it is
+    /// seen again and again.
+    fn then(before: Option<Self>, why: super::Busy, now_ms: u64) -> Self {
+        match before {
+            Some(before) if why == super::Busy::Statement && now_ms < before.seen_ms + LASTING_MS => before,
+            _ => Self { why, seen_ms: now_ms, since_ms: before.map_or(now_ms, |before| before.since_ms) },
+        }
+    }
 }
 
 impl Replica {
@@ -280,7 +302,7 @@ impl Replica {
             }
             opened => opened.map_err(|e| e.to_string())?,
         };
-        self.trouble.busy = None;
+        self.trouble.held_up = None;
         if store.is_retired() {
             drop(store);
             self.keep(&sidecar.with_new_author().map_err(|e| e.to_string())?)?;
@@ -397,17 +419,14 @@ impl Replica {
     }
 
     fn is_busy(&mut self, busy: super::Busy, now_ms: u64) {
-        let (before, since) = self.trouble.busy.map_or((busy, now_ms), |(before, since)| (before, since));
-        // A transaction seen open outlasts the statements that come and go beside it, the one that reads p2p_status included.
-        let is_beside = before == super::Busy::Transaction && busy == super::Busy::Statement;
-        self.trouble.busy = Some((if is_beside { before } else { busy }, since));
+        self.trouble.held_up = Some(HeldUp::then(self.trouble.held_up, busy, now_ms));
         // From 1 to 50 milliseconds: short transactions pass quickly, a long one must not cost a core.
         self.trouble.gate_tries = (self.trouble.gate_tries + 1).min(6);
         self.trouble.gate_ms = now_ms + (1u64 << self.trouble.gate_tries.saturating_sub(1)).min(50);
     }
 
     fn is_our_turn(&mut self) {
-        (self.trouble.busy, self.trouble.gate_tries, self.trouble.gate_ms) = (None, 0, 0);
+        (self.trouble.held_up, self.trouble.gate_tries, self.trouble.gate_ms) = (None, 0, 0);
     }
 }
 
@@ -445,4 +464,23 @@ fn stamp_ms(now: Now, open: &Open, database: &Path) -> u64 {
         [database.to_owned(), PathBuf::from(wal)].iter().filter_map(|p| p.metadata().ok()?.modified().ok()).max();
     let modified = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).map(|d| d.as_millis() as u64);
     modified.map_or(now.wall_ms, |ms| ms.min(now.wall_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Busy;
+    use super::HeldUp;
+
+    #[test]
+    fn what_holds_the_gate_for_long_is_told_and_not_the_statements_beside_it() {
+        let first = HeldUp::then(None, Busy::Statement, 10);
+        assert_eq!((first.why, first.since_ms), (Busy::Statement, 10));
+        let lasting = HeldUp::then(Some(first), Busy::OtherProcess, 20);
+        assert_eq!((lasting.why, lasting.since_ms), (Busy::OtherProcess, 10));
+        let beside = HeldUp::then(Some(lasting), Busy::Statement, 900);
+        assert_eq!((beside.why, beside.since_ms), (Busy::OtherProcess, 10));
+        let alone = HeldUp::then(Some(beside), Busy::Statement, 1_020);
+        assert_eq!((alone.why, alone.since_ms), (Busy::Statement, 10));
+        assert_eq!(HeldUp::then(Some(lasting), Busy::Transaction, 30).why, Busy::Transaction);
+    }
 }

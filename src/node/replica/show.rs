@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use super::{PANICS_MAX, Replica};
+use super::{HeldUp, PANICS_MAX, Replica};
 use crate::node::driver::Tools;
 use crate::node::view::{PeerView, State, View};
 
@@ -39,11 +39,11 @@ impl Replica {
         if self.is_follower {
             return (State::Follower, "another process runs the node of this file; writes here are captured".into());
         }
-        if let Some((busy, since)) = self.trouble.busy
-            && since + WAITING_MS <= tools.now.mono_ms
+        if let Some(HeldUp { why, since_ms, .. }) = self.trouble.held_up
+            && since_ms + WAITING_MS <= tools.now.mono_ms
         {
-            let seconds = (tools.now.mono_ms - since) / 1000;
-            return (State::Waiting, format!("for {seconds} s: {busy}"));
+            let seconds = (tools.now.mono_ms - since_ms) / 1000;
+            return (State::Waiting, format!("for {seconds} s: {why}"));
         }
         if self.open.is_none() {
             return match self.left_at {

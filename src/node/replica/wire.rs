@@ -95,7 +95,7 @@ impl Replica {
     pub(super) fn sync(&mut self, tools: &mut Tools<'_>) {
         self.links.ask(self.open.as_ref(), tools);
         let Some(open) = self.open.as_ref().filter(|_| self.links.is_waited_for()) else { return };
-        let is_kept = self.trouble.busy.is_some_and(|(_, since)| since + HELD_BACK_MS <= tools.now.mono_ms);
+        let is_kept = self.trouble.held_up.is_some_and(|held_up| held_up.since_ms + HELD_BACK_MS <= tools.now.mono_ms);
         let is_held_back = open.is_dirty;
         if !is_held_back || is_kept || self.trouble.last_error.is_some() {
             self.links.sealed(is_held_back, self.open.as_ref(), tools);

@@ -9,7 +9,7 @@ use rusqlite::ErrorCode;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Open, Replica, Trouble, lock, stamp_ms};
+use super::{HeldUp, Open, Replica, Trouble, lock, stamp_ms};
 use crate::node::driver::{Now, Tools};
 use crate::node::swarm::Stream;
 use crate::node::{Busy, Gate, Hosts, pace};
@@ -46,9 +46,9 @@ struct Done {
 impl Trouble {
     /// Is a round of knocks without pauses due? Each starts a quarter later, counted from when it began to be in vain.
     fn may_spin(&mut self, now_ms: u64) -> bool {
-        let Some((_, since)) = self.busy else { return false };
-        let waited_ms = now_ms - since;
-        let is_due = waited_ms >= STARVING_MS && self.spun_ms.max(since) + waited_ms / 4 <= now_ms;
+        let Some(HeldUp { since_ms, .. }) = self.held_up else { return false };
+        let waited_ms = now_ms - since_ms;
+        let is_due = waited_ms >= STARVING_MS && self.spun_ms.max(since_ms) + waited_ms / 4 <= now_ms;
         if is_due {
             self.spun_ms = now_ms;
         }
