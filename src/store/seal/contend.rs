@@ -70,18 +70,20 @@ fn keep_table(
     Ok(())
 }
 
-/// The rows that claim what one would come to show which does not, or would lose which does: one after the other they would be next.
+/// The rows that would come to show what they do not, or lose what they do, and those that claim the same: one after the other they
+/// would be next. One that claims nothing any more is alone in that: the user made NULL of another column of the index.
 fn next_in_line<'c>(rows: &SqliteRows<'_>, component: &'c Component) -> Result<Vec<&'c Member>, StoreError> {
-    let mut moving = BTreeSet::new();
+    let (mut moving, mut is_moving) = (BTreeSet::new(), BTreeSet::new());
     for (name, member) in &component.members {
         if component.places.get(name).is_some_and(|place| place.hidden_by.is_none() && member.differs(place)) {
             moving.extend(unique::claims_of(rows, member)?);
+            is_moving.insert(name);
         }
     }
     let mut next = Vec::new();
-    for member in component.members.values().filter(|_| !moving.is_empty()) {
-        let claims = unique::claims_of(rows, member)?;
-        next.extend(claims.iter().any(|claim| moving.contains(claim)).then_some(member));
+    for (name, member) in component.members.iter().filter(|_| !is_moving.is_empty()) {
+        let is_next = is_moving.contains(name) || unique::claims_of(rows, member)?.iter().any(|c| moving.contains(c));
+        next.extend(is_next.then_some(member));
     }
     Ok(next)
 }
