@@ -56,7 +56,9 @@ fn a_database_of_the_users_is_copied_exchanged_and_compared() {
          INSERT INTO artist(name, plays) VALUES('AC/DC', 5), ('Accept', NULL);
          INSERT INTO album(title, artist_id) VALUES('Let There Be Rock', 1), ('Balls to the Wall', 2);
          INSERT INTO \"odd \"\" name\" VALUES('x', x'00ff', 1.5, 'n'), ('y', x'', -0.0, NULL);
-         INSERT INTO log VALUES('no key'), ('no key');",
+         INSERT INTO log VALUES('no key'), ('no key');
+         CREATE TABLE taken(rowid, _rowid_, oid);
+         INSERT INTO taken VALUES('nothing', 'tells', 'it');",
     )
     .unwrap();
     drop(conn);
@@ -71,6 +73,7 @@ fn a_database_of_the_users_is_copied_exchanged_and_compared() {
     assert_eq!(find("artist")["rows"], 4, "{told:#}");
     assert_eq!(find("odd \" name")["rows"], 2, "{told:#}");
     assert_eq!((&find("log")["rows"], &find("log")["not_exchanged"]), (&2.into(), &Value::Null), "{told:#}");
+    assert!(find("taken")["not_exchanged"].is_string(), "{told:#}");
     assert_eq!(std::fs::read(&file).unwrap(), before, "the original was touched");
     let beside: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
     assert_eq!(beside, ["own.db"], "something was left beside the original");
