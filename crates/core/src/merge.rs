@@ -415,7 +415,7 @@ impl<R: Rows> Merge<'_, R> {
     fn insert_nameless(&mut self, at: Stamp, cells: &[Cell<'_>]) -> Result<(), R::Error> {
         let key = Key::Born(at.dot());
         let refusal = self.rows.show(&key, cells)?;
-        let record = Record::born(at, self.hashes_of(cells));
+        let record = Record::born(at, self.birth_hashes(cells));
         let name = self.name_of(&key, &record);
         self.keep_birth(Found { key, name, record }, at, cells, refusal)
     }
