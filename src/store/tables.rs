@@ -61,6 +61,9 @@ pub(crate) struct Sql {
     /// `WHERE …`, the key from parameter `?1` on.
     pub(crate) by_key: String,
     pub(crate) table: String,
+    /// What stands behind INSERT and UPDATE, so that a constraint refuses: where the schema says ON CONFLICT, it would decide
+    /// otherwise. Elsewhere nothing, for it would also hold for the statements of triggers.
+    pub(crate) or_abort: &'static str,
     /// The columns' names, quoted.
     pub(crate) names: Vec<String>,
     pub(crate) key_len: usize,
@@ -248,6 +251,13 @@ fn has_columns(conn: &Connection, table: &str, names: &[String]) -> rusqlite::Re
     Ok(!here.is_empty() && names.iter().all(|name| here.iter().any(|h| h.eq_ignore_ascii_case(name))))
 }
 
+/// Does the table's text say ON CONFLICT?
+fn has_conflict_clause(conn: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
+    conn.prepare_cached(sql)?
+        .query_row([table], |row| Ok(row.get_ref(0)?.as_str().map_or(true, schema::tokens::has_conflict_clause)))
+}
+
 impl Tracked {
     #[allow(clippy::too_many_arguments)]
     fn build(
@@ -270,7 +280,8 @@ impl Tracked {
         let groups =
             def.check_groups_by_name().into_iter().map(|g| g.iter().filter_map(|c| place(c)).collect()).collect();
         let key: Vec<usize> = def.key_columns().iter().filter_map(|(c, _)| place(c)).collect();
-        let sql = Sql::new(t, &name, &names, &key);
+        let or_abort = if has_conflict_clause(conn, &name)? { " OR ABORT" } else { "" };
+        let sql = Sql::new(t, &name, &names, &key, or_abort);
         let shown_key = merge.id_column.map_or_else(|| key.clone(), |id| vec![id]);
         let uniques = super::unique::index::of(&def, &name, &names, &shown_key, &format!("_p2p_alone_{t}_{cookie}"));
         let (refs, referring) = (BTreeMap::new(), Vec::new());
@@ -287,7 +298,7 @@ impl Tracked {
 }
 
 impl Sql {
-    fn new(t: i64, table: &str, names: &[String], key: &[usize]) -> Self {
+    fn new(t: i64, table: &str, names: &[String], key: &[usize], or_abort: &'static str) -> Self {
         let (name, table, records) = (table.to_owned(), Quoted(table), records::table(t));
         let names: Vec<_> = names.iter().map(|n| Quoted(n).to_string()).collect();
         let all = names.join(", ");
@@ -296,7 +307,7 @@ impl Sql {
         let by_key = format!("WHERE {}", by_key.collect::<Vec<_>>().join(" AND "));
         Self {
             select: format!("SELECT {all} FROM main.{table} {by_key}"),
-            insert: format!("INSERT INTO main.{table}({all}) VALUES({marks})"),
+            insert: format!("INSERT{or_abort} INTO main.{table}({all}) VALUES({marks})"),
             delete: format!("DELETE FROM main.{table} {by_key}"),
             record: format!("SELECT record FROM {records} WHERE key = ?1"),
             put: format!("INSERT OR REPLACE INTO {records}(key, record) VALUES(?1, ?2)"),
@@ -306,6 +317,7 @@ impl Sql {
             last: format!("SELECT max(key) FROM {records}"),
             by_key,
             table: name,
+            or_abort,
             names,
             key_len: key.len(),
         }

@@ -7,6 +7,7 @@ mod columns;
 mod fork;
 mod hostile;
 mod identity;
+mod mirror;
 mod natural;
 mod runs;
 mod steps;
