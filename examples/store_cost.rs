@@ -4,10 +4,11 @@
 //! statements into a table that nobody tracks, in WAL with `synchronous=NORMAL`.
 #![allow(clippy::unwrap_used)]
 
-use p2pdb::store::{Identity, Offered, Store, create_private_tables, testing};
+use p2pdb::store::{Identity, Offered, Pass, Store, create_private_tables, testing};
 use p2pdb_core::id::GroupId;
 use p2pdb_core::key::{AuthorKey, Secret};
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use std::path::Path;
 
 struct Shape {
@@ -70,7 +71,7 @@ fn measure(shape: &Shape, rows: u64) {
     let plain = open(&dir.path().join("plain.db"));
     plain.execute_batch(shape.create).unwrap();
     let insert = cpu(|| fill(&plain, shape, rows));
-    let update = cpu(|| touch(&plain, shape, rows));
+    let update = cpu(|| touch(&plain, shape, rows, 9));
     let plain_bytes = size(&plain);
 
     let user = open(&dir.path().join("a.db"));
@@ -91,7 +92,7 @@ fn measure(shape: &Shape, rows: u64) {
     let peer_bytes = size(b.connection());
 
     let last = a.last_arrival().unwrap();
-    touch(&user, shape, rows);
+    touch(&user, shape, rows, 9);
     let seal_updates = cpu(|| self::seal(&mut a));
     let updates = entries(&a, last);
     let merge_updates = cpu(|| receive(&mut b, &updates));
@@ -109,6 +110,21 @@ fn measure(shape: &Shape, rows: u64) {
         update,
         seal_updates / update,
         merge_updates / update
+    );
+    user.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    let mut pass = Pass::default();
+    let clean = cpu(|| assert!(a.look_through(&mut pass, || true).unwrap()));
+    assert_eq!(a.mark_found(&mut pass).unwrap(), 0);
+    user.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).unwrap();
+    touch(&user, shape, rows, 77);
+    let mut pass = Pass::default();
+    let reconcile = cpu(|| {
+        assert!(a.look_through(&mut pass, || true).unwrap());
+        a.mark_found(&mut pass).unwrap();
+    });
+    let reconcile_seal = cpu(|| self::seal(&mut a));
+    println!(
+        "  reconcile, nothing differs {clean:>7.1} ms   each row differs {reconcile:>7.1} ms, sealed in {reconcile_seal:>7.1} ms"
     );
     println!(
         "  size: plain {plain_bytes}  author {:.2}x  peer {:.2}x",
@@ -148,12 +164,12 @@ fn fill(conn: &Connection, shape: &Shape, rows: u64) {
     conn.execute_batch("COMMIT").unwrap();
 }
 
-fn touch(conn: &Connection, shape: &Shape, rows: u64) {
+fn touch(conn: &Connection, shape: &Shape, rows: u64, salt: u64) {
     conn.execute_batch("BEGIN").unwrap();
     let mut update = conn.prepare(shape.update).unwrap();
     for i in 0..rows {
         let key = (shape.values)(i).swap_remove(0);
-        update.execute(rusqlite::params![key, (mix(i + 9) % 1_000_000) as i64]).unwrap();
+        update.execute(rusqlite::params![key, (mix(i + salt) % 1_000_000) as i64]).unwrap();
     }
     conn.execute_batch("COMMIT").unwrap();
 }

@@ -20,6 +20,7 @@ pub mod expr;
 pub mod list;
 mod local;
 mod parse;
+pub mod tokens;
 pub mod trigger;
 
 pub use expr::{Expr, Place, Step, Tree};

@@ -23,12 +23,14 @@ mod elsewhere;
 mod forks;
 mod links;
 mod lock;
+mod mirror;
 mod show;
 mod wire;
 mod work;
 
 use answers::Asked;
 use links::Links;
+use mirror::Mirror;
 
 /// Milliseconds between two looks where nothing rang: the system's notifications may be off, or may miss one.
 const LOOK_MS: u64 = 1_000;
@@ -54,6 +56,10 @@ struct Open {
     sidecar: Sidecar,
     /// `PRAGMA data_version` as last seen: it moves when another connection commits.
     data_version: i64,
+    /// Did another connection commit since the last seal?
+    has_moved: bool,
+    /// When it is looked for rows that were changed past the triggers.
+    mirror: Mirror,
     /// May there be something to seal?
     is_dirty: bool,
     /// Are there stored entries that could be merged now?
@@ -189,6 +195,7 @@ impl Replica {
             self.sync(tools);
             self.heed_forks(tools);
             self.dial(tools);
+            self.look_through(tools);
         }
         // Before the answers: who was answered may look at once, and must see what the answer says.
         self.show(tools);
@@ -211,7 +218,17 @@ impl Replica {
         // A follower has no store: what is asked of it is looked up in the file.
         let follow = (self.is_follower && !self.asked.is_empty()).then_some(now_ms + FOLLOW_MS);
         let leader = (self.open.is_none() && self.left_at.is_none()).then_some(self.next_leader_ms);
-        let all = [follow, gate, deadline, dial, tick, leader, self.trouble.retry_ms, Some(self.next_look_ms)];
+        let all = [
+            self.next_step_ms(),
+            follow,
+            gate,
+            deadline,
+            dial,
+            tick,
+            leader,
+            self.trouble.retry_ms,
+            Some(self.next_look_ms),
+        ];
         all.into_iter().flatten().min().unwrap_or(now_ms + LOOK_MS).max(now_ms + 1)
     }
 
@@ -316,6 +333,8 @@ impl Replica {
             store,
             sidecar,
             data_version: -1,
+            has_moved: true,
+            mirror: Mirror::default(),
             is_dirty: true,
             must_apply: true,
             is_first_seal: true,
@@ -370,7 +389,7 @@ impl Replica {
             }
             Ok(version) => {
                 open.data_version = version;
-                open.is_dirty = true;
+                (open.is_dirty, open.has_moved) = (true, true);
             }
             // A host that locks the file for itself: the next look may be luckier.
             Err(why) => tracing::debug!(%why, "data_version can't be read"),

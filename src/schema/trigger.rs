@@ -10,13 +10,11 @@
 
 use sqlite3_parser::ast::{ResolveType, Stmt, TriggerCmd, TriggerEvent, TriggerTime, UpsertDo};
 use sqlite3_parser::dialect::TokenType;
-use sqlite3_parser::lexer::Scanner;
-use sqlite3_parser::lexer::sql::Tokenizer;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::parse::{unquote, with_statement};
+use super::tokens::{Token, tokens};
 use crate::quote::Quoted;
 
 /// What a trigger fires at.
@@ -160,33 +158,8 @@ impl Event {
     }
 }
 
-/// Does the text of a table say ON CONFLICT FAIL or ROLLBACK?
-pub fn has_breaking_conflict_clause(text: &str) -> bool {
-    let Ok(tokens) = tokens(text) else { return true };
-    let breaks = |kind: TokenType| matches!(kind, TokenType::TK_FAIL | TokenType::TK_ROLLBACK);
-    tokens.windows(2).any(|pair| matches!(pair[0].0, TokenType::TK_CONFLICT) && breaks(pair[1].0))
-}
-
 fn is(kind: Option<TokenType>, wanted: TokenType) -> bool {
     kind == Some(wanted)
-}
-
-type Token = (TokenType, Range<usize>);
-
-/// The tokens of a text, and where they lie.
-fn tokens(text: &str) -> Result<Vec<Token>, String> {
-    let read = catch_unwind(AssertUnwindSafe(|| {
-        let mut scanner = Scanner::new(Tokenizer::new());
-        let mut tokens = Vec::new();
-        loop {
-            match scanner.scan(text.as_bytes()) {
-                Ok((start, Some((_, kind)), end)) => tokens.push((kind, start..end)),
-                Ok((_, None, _)) => return Ok(tokens),
-                Err(e) => return Err(format!("its text can't be read: {e}")),
-            }
-        }
-    }));
-    read.unwrap_or_else(|_| Err("its text can't be read".into()))
 }
 
 /// Where the expression behind WHEN lies, and what BEGIN begins.
@@ -277,8 +250,6 @@ mod tests {
         assert_eq!(hazards("INSERT OR FAIL INTO x VALUES(1)"), (false, true));
         assert_eq!(hazards("UPDATE OR ROLLBACK x SET a = 1"), (false, true));
         assert_eq!(hazards("SELECT RAISE(ABORT, 'RAISE(FAIL)'); UPDATE OR IGNORE x SET a = 1"), (false, false));
-        assert!(has_breaking_conflict_clause("CREATE TABLE x(a UNIQUE ON /**/ CONFLICT rollback)"));
-        assert!(!has_breaking_conflict_clause("CREATE TABLE x(a UNIQUE ON CONFLICT REPLACE, fail, rollback)"));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(super) fn restore(rows: &mut SqliteRows<'_>) -> Result<(), StoreError> {
         let mut child = SqliteRows::new(rows.shared, table, rows.authors, rows.digest)?;
         let Some(mut values) = child.key_params(&key)? else { continue };
         let set = format!("{} = ?{}", Quoted(&table.names[column]), values.len() + 1);
-        let sql = format!("UPDATE OR ABORT main.{} SET {set} {}", Quoted(&table.name), table.sql.by_key);
+        let sql = format!("UPDATE{} main.{} SET {set} {}", table.sql.or_abort, Quoted(&table.name), table.sql.by_key);
         values.push(Value::Integer(value));
         let mut update = conn.prepare_cached(&sql)?;
         let done = triggers::run(conn, t, Event::Update, || {

@@ -87,8 +87,9 @@ fn follow(rows: &mut SqliteRows<'_>) -> Result<(), StoreError> {
             super::unique::make_room(rows, child, column)?;
             let (table, name) = (Quoted(&child.name), Quoted(&child.names[column]));
             let sql = format!(
-                "UPDATE OR ABORT main.{table} SET {name} = (SELECT new FROM temp._p2p_move WHERE old = {name})
-                 WHERE {name} IN (SELECT old FROM temp._p2p_move)"
+                "UPDATE{} main.{table} SET {name} = (SELECT new FROM temp._p2p_move WHERE old = {name})
+                 WHERE {name} IN (SELECT old FROM temp._p2p_move)",
+                child.sql.or_abort
             );
             let mut update = conn.prepare_cached(&sql)?;
             triggers::run(conn, child.t, Event::Update, || update.execute([]))?;

@@ -4,7 +4,7 @@
 //! [`super::names`]): the log and the records hold names, the table holds ids.
 
 use p2pdb_core::body::Cell;
-use p2pdb_core::cellhash::CellHasher;
+use p2pdb_core::cellhash::{CellHash, CellHasher};
 use p2pdb_core::id::Dot;
 use p2pdb_core::merge::{Conflict, Context, Key, Merge, Refusal, Rows, Standing};
 use p2pdb_core::name::Name;
@@ -199,6 +199,14 @@ impl<'c> SqliteRows<'c> {
         match self.key_params(key)? {
             Some(values) => self.visible_by(&values),
             None => Ok(None),
+        }
+    }
+
+    /// The hash of what a column shows by its record: of what a column shows that nobody has written, where nobody has.
+    pub(super) fn hash_shown(&self, record: &Record, column: usize) -> CellHash {
+        match record.hash(column) {
+            CellHash::UNWRITTEN => self.shared.hasher.hash(&self.table.merge.fill(column)),
+            hash => hash,
         }
     }
 
@@ -619,11 +627,7 @@ impl super::tables::Sql {
     /// `UPDATE … SET` these columns, after the key's parameters.
     fn update(&self, columns: &[usize]) -> String {
         let set = columns.iter().enumerate().map(|(i, c)| format!("{} = ?{}", self.names[*c], self.key.len() + i + 1));
-        format!(
-            "UPDATE OR ABORT main.{} SET {} {}",
-            Quoted(&self.table),
-            set.collect::<Vec<_>>().join(", "),
-            self.by_key
-        )
+        let set = set.collect::<Vec<_>>().join(", ");
+        format!("UPDATE{} main.{} SET {set} {}", self.or_abort, Quoted(&self.table), self.by_key)
     }
 }

@@ -72,6 +72,9 @@ pub(crate) struct Sql {
     /// `WHERE …`, what finds a row from parameter `?1` on.
     pub(crate) by_key: String,
     pub(crate) table: String,
+    /// What stands behind INSERT and UPDATE, so that a constraint refuses: where the schema says ON CONFLICT, it would decide
+    /// otherwise. Elsewhere nothing, for it would also hold for the statements of triggers.
+    pub(crate) or_abort: &'static str,
     /// The columns' names, quoted.
     pub(crate) names: Vec<String>,
     /// What finds a row, each an expression in SQL: the key's columns, and the rowid where rows may have no key.
@@ -285,6 +288,13 @@ fn columns_here(conn: &Connection, table: &str) -> rusqlite::Result<Vec<String>>
     conn.prepare_cached(sql)?.query_map([table], |row| row.get(0))?.collect()
 }
 
+/// Does the table's text say ON CONFLICT?
+fn has_conflict_clause(conn: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
+    conn.prepare_cached(sql)?
+        .query_row([table], |row| Ok(row.get_ref(0)?.as_str().map_or(true, schema::tokens::has_conflict_clause)))
+}
+
 impl Tracked {
     #[allow(clippy::too_many_arguments)]
     fn build(
@@ -313,7 +323,8 @@ impl Tracked {
         if merge.has_nameless && rowid.is_none() {
             return Ok(None);
         }
-        let sql = Sql::new(t, &name, &names, &key, rowid.filter(|_| merge.has_nameless));
+        let or_abort = if has_conflict_clause(conn, &name)? { " OR ABORT" } else { "" };
+        let sql = Sql::new(t, &name, &names, &key, rowid.filter(|_| merge.has_nameless), or_abort);
         let alone = format!("_p2p_alone_{t}_{cookie}");
         let uniques = super::unique::index::of(&def, &name, &names, &key, &sql.key, &alone);
         let (refs, referring) = (BTreeMap::new(), Vec::new());
@@ -344,7 +355,7 @@ impl Tracked {
 }
 
 impl Sql {
-    fn new(t: i64, table: &str, names: &[String], key: &[usize], rowid: Option<&str>) -> Self {
+    fn new(t: i64, table: &str, names: &[String], key: &[usize], rowid: Option<&str>, or_abort: &'static str) -> Self {
         let (name, table, records) = (table.to_owned(), Quoted(table), records::table(t));
         let names: Vec<_> = names.iter().map(|n| Quoted(n).to_string()).collect();
         let all = names.join(", ");
@@ -366,8 +377,7 @@ impl Sql {
         };
         Self {
             select: format!("SELECT {all} FROM main.{table} {by_key}"),
-            // Whatever the schema says of conflicts: it speaks of the user's own statements.
-            insert: format!("INSERT OR ABORT INTO main.{table}({all}) VALUES({marks})"),
+            insert: format!("INSERT{or_abort} INTO main.{table}({all}) VALUES({marks})"),
             delete: format!("DELETE FROM main.{table} {by_key}"),
             record: format!("SELECT record FROM {records} WHERE key = ?1"),
             put,
@@ -380,6 +390,7 @@ impl Sql {
             set_place: format!("UPDATE {records} SET place = ?2 WHERE key = ?1"),
             by_key,
             table: name,
+            or_abort,
             key: key.iter().map(|c| names[*c].clone()).chain(rowid.map(str::to_owned)).collect(),
             names,
         }

@@ -10,6 +10,7 @@ mod events;
 mod fork;
 mod hostile;
 mod identity;
+mod mirror;
 mod nameless;
 mod natural;
 mod runs;

@@ -1,9 +1,11 @@
 """Values that are at the edge, and transactions that are large: they arrive bit for bit, whole."""
 
 import os
+import sqlite3
+import sys
 import time
 
-from host import Shell, connect, dump, equal, figure, found, join, one, plain, rss_kib, same, sizes, until
+from host import Shell, Skip, connect, dump, equal, figure, found, join, one, plain, rss_kib, same, sizes, sound, until
 
 EDGE = [
     "9223372036854775807", "-9223372036854775808", "0", "5e-324", "-5e-324", "1.7976931348623157e308", "9e999", "-9e999", "-0.0", "0.0",
@@ -59,6 +61,33 @@ def a_blob_of_50_mb_arrives():
     hashes = {hashlib.sha256(plain(path, "SELECT v FROM b WHERE id = 1")[0][0]).digest() for path in ("a.db", "b.db")}
     equal(len(hashes), 1, "different blobs")
     assert rss_kib(os.getpid(), "VmHWM") < 900_000 and rss_kib(b.process.pid, "VmHWM") < 900_000
+
+
+def a_blob_written_in_place_arrives():
+    if sys.version_info < (3, 11):
+        raise Skip("no Connection.blobopen before Python 3.11")
+    a = connect("a.db", timeout=30)
+    a.execute("CREATE TABLE picture(id INTEGER PRIMARY KEY, name TEXT, bytes BLOB)")
+    one(a, "SELECT p2p_track('*')")
+    a.execute("INSERT INTO picture VALUES(1, 'cat', zeroblob(1000)), (2, 'dog', zeroblob(1000))")
+    b = Shell("b.db")
+    join(b, one(a, "SELECT p2p_invite()"), "picture")
+    same("a.db", "b.db", table="picture")
+    # By a connection that loaded us, and by one that did not; another column is written meanwhile.
+    other = sqlite3.connect("a.db", isolation_level=None, timeout=30)
+    for conn, row in ((a, 1), (other, 2)):
+        with conn.blobopen("picture", "bytes", row) as blob:
+            blob.seek(500)
+            blob.write(b"whiskers")
+    other.close()
+    b.ok("UPDATE picture SET name = 'hound' WHERE id = 2")
+    wanted = "SELECT count(*) FROM picture WHERE substr(bytes, 501, 8) = CAST('whiskers' AS BLOB) AND name IN ('cat', 'hound')"
+    until("both blobs are there", lambda: b.run(wanted) == "2")
+    until("the name is here", lambda: one(a, wanted) == 2)
+    same("a.db", "b.db", table="picture")
+    b.close()
+    a.close()
+    sound("a.db")
 
 
 def a_huge_transaction_is_seen_whole_or_not_at_all():

@@ -7,6 +7,7 @@ mod file;
 mod group;
 mod hosts;
 mod memory;
+mod mirror;
 mod panics;
 mod tables;
 mod why;

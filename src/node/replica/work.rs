@@ -204,6 +204,9 @@ fn try_run(
 ) -> Result<(), StoreError> {
     let has_time = || time.has_for(pace::SHORT);
     if open.is_dirty {
+        if std::mem::take(&mut open.has_moved) {
+            open.mirror.committed(open.store.pending()? > 0);
+        }
         let sealed = open.store.seal(stamp_ms, || time.has_for(time.seal))?;
         done.sealed = sealed.entries;
         if sealed.is_partial {

@@ -105,8 +105,7 @@ fn known(rows: &SqliteRows<'_>, table: &Tracked) -> Result<BTreeMap<Vec<u64>, Ve
     while let Some(row) = found.next()? {
         let Some(key) = key_of(row.get_ref(1)?) else { continue };
         let record = Record::unpack(row.get_ref(2)?.as_blob()?, &*rows.authors)?;
-        let mut hashes: Vec<u64> = record.hashes.iter().map(|hash| hash.0).collect();
-        hashes.resize(table.merge.columns, 0);
+        let hashes = (0..table.merge.columns).map(|c| rows.hash_shown(&record, c).0).collect();
         known.entry(hashes).or_default().push_back((row.get(0)?, key));
     }
     Ok(known)

@@ -143,6 +143,28 @@ fn a_vacuum_loses_nothing_whenever_it_comes() {
 }
 
 #[test]
+fn after_a_column_was_added_a_vacuum_is_no_change_either() {
+    let (mut a, mut b) = pair("('a', 1), ('b', 2), ('b', 2)");
+    a.run("ALTER TABLE log ADD COLUMN more DEFAULT 'none'");
+    a.seal(2000);
+    b.take(&a);
+    let entries = a.entries().len();
+    for r in [&mut a, &mut b] {
+        r.run("DELETE FROM log WHERE text = 'a'; VACUUM");
+        r.seal(3000);
+    }
+    sync(&mut a, &mut b);
+    a.equals(&b, &["log"]);
+    assert_eq!(a.rows(ALL), [row("b", 2), row("b", 2)]);
+    b.run("UPDATE log SET more = 'some' WHERE rowid = 1");
+    b.seal(4000);
+    sync(&mut a, &mut b);
+    a.equals(&b, &["log"]);
+    let ops: Vec<_> = a.view(|view| view.log_after(0, 100)).unwrap().iter().map(|line| line.ops).collect();
+    assert_eq!(ops[entries..], [1, 1, 1], "each deleted a row, and one changed another");
+}
+
+#[test]
 fn a_table_made_anew_keeps_its_rows() {
     let (mut a, mut b) = pair("('a', 1), ('b', 2), ('b', 2), ('c', 3)");
     a.run("DELETE FROM log WHERE text = 'a'");

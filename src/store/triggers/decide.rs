@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::TriggerState;
 use crate::quote::Quoted;
-use crate::schema::trigger::{Event, Trigger, has_breaking_conflict_clause};
+use crate::schema::tokens::has_breaking_conflict_clause;
+use crate::schema::trigger::{Event, Trigger};
 use crate::store::{StoreError, define};
 
 /// A trigger of the database, not ours.

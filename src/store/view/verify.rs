@@ -1,16 +1,14 @@
 //! Is everything here what it says it is? The log against its hashes and signatures, the records against the rows, the
 //! digest against the records.
 
-use p2pdb_core::body::Cell;
 use p2pdb_core::body::{Body, unpack};
-use p2pdb_core::cellhash::CellHash;
 use p2pdb_core::digest;
 use p2pdb_core::entry::Entry;
 use p2pdb_core::id::{AuthorId, EntryId, Seq, TableId};
-use p2pdb_core::merge::{self, Key, Rows};
+use p2pdb_core::merge::{self, Key};
 use p2pdb_core::record::Record;
 use p2pdb_core::value::Value;
-use rusqlite::params;
+use rusqlite::{Statement, params};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -18,6 +16,7 @@ use super::View;
 use super::shown::{key_literal, key_shown_literal};
 use crate::quote::Quoted;
 use crate::schema;
+use crate::store::mirror::{self, Difference};
 use crate::store::rows::{SqliteRows, key_of, values_of};
 use crate::store::tables::{self, Tracked};
 use crate::store::{StoreError, places, records, seal};
@@ -183,12 +182,13 @@ impl View<'_> {
 fn verify_records(rows: &mut SqliteRows<'_>, table: &Tracked, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
     let conn = rows.shared.conn;
     let mut statement = conn.prepare(&format!("SELECT key, record FROM {}", records::table(table.t)))?;
+    let mut select = conn.prepare_cached(&table.sql.select)?;
     let mut records = statement.query([])?;
     while let Some(row) = records.next()? {
         let Some(key) = key_of(row.get_ref(0)?) else { continue };
         let record = Record::unpack(row.get_ref(1)?.as_blob()?, rows.authors)?;
         if findings.len() < FINDINGS_MAX
-            && let Some(what) = compare(rows, table, &key, &record)?
+            && let Some(what) = compare(rows, &mut select, table, &key, &record)?
         {
             findings.push(Finding::Row { table: table.name.clone(), key: key_literal(rows, &key)?, what });
         }
@@ -198,6 +198,7 @@ fn verify_records(rows: &mut SqliteRows<'_>, table: &Tracked, findings: &mut Vec
 
 fn compare(
     rows: &mut SqliteRows<'_>,
+    select: &mut Statement<'_>,
     table: &Tracked,
     key: &Key,
     record: &Record,
@@ -210,23 +211,10 @@ fn compare(
             .query_row(params![table.t, crate::store::rows::bind_key(key)], |row| row.get(0))?;
         return Ok((!is_stuck).then(|| "it is hidden without a reason".into()));
     }
-    if rows.visible(key)?.is_none() {
-        return Ok(Some("its row is missing".into()));
-    }
-    let values = rows.values(key)?;
-    for (column, value) in values.iter().enumerate() {
-        let is_id = table.merge.id_column == Some(column);
-        let state = record.state.as_ref().and_then(|s| s.cell(column));
-        let literal = state.is_some_and(|w| table.refs.contains_key(&column) && !matches!(w.value, Value::Ref(_)));
-        let merged = match record.hash(column) {
-            CellHash::UNWRITTEN => rows.hasher().hash(&table.merge.fill(column)),
-            hash => hash,
-        };
-        if !is_id && !literal && merged != rows.hasher().hash(&Cell::from(value)) {
-            return Ok(Some(format!("column \"{}\" holds another value than was merged", table.names[column])));
-        }
-    }
-    Ok(None)
+    Ok(mirror::difference(rows, select, key, record)?.map(|difference| match difference {
+        Difference::Gone => "its row is missing".into(),
+        Difference::Column(c) => format!("column \"{}\" holds another value than was merged", table.names[c]),
+    }))
 }
 
 /// Each visible row has a record.
@@ -242,16 +230,7 @@ fn verify_rows(rows: &mut SqliteRows<'_>, table: &Tracked, findings: &mut Vec<Fi
         if key.contains(&Value::Null) && !table.merge.has_nameless {
             continue;
         }
-        let is_known = match rows.key_shown(&values)? {
-            Some(Key::Born(_)) => true,
-            // A plain value in the key may look like a reference to a row that came later.
-            Some(shown) => {
-                let plain = Key::Name(seal::fold(key, &table.merge.key));
-                rows.record(&shown)?.is_some() || rows.record(&plain)?.is_some()
-            }
-            None => false,
-        };
-        if !is_known && findings.len() < FINDINGS_MAX {
+        if !mirror::has_record(rows, &values)? && findings.len() < FINDINGS_MAX {
             let what = "it was written past the triggers and is not in the log".into();
             findings.push(Finding::Row { table: table.name.clone(), key: key_shown_literal(rows, &values), what });
         }
