@@ -31,6 +31,7 @@ mod receive;
 mod records;
 mod renumber;
 mod replay;
+mod resolve;
 mod rows;
 mod seal;
 mod seen;
@@ -46,6 +47,7 @@ pub use error::StoreError;
 pub use import::{Drained, stage};
 pub use private::{drop_private_tables, group, has_private_tables};
 pub use receive::{Offered, Received, Taken};
+pub use resolve::{Choice, resolve};
 pub use seal::Sealed;
 pub use view::{
     Account, ConflictLine, Derived, EventLine, Fate, Finding, Growth, KeyKind, LogLine, Parent, Policy, Status,

@@ -570,7 +570,7 @@ impl Rows for SqliteRows<'_> {
 
 impl super::tables::Sql {
     /// `UPDATE … SET` these columns, after the key's parameters.
-    fn update(&self, columns: &[usize]) -> String {
+    pub(super) fn update(&self, columns: &[usize]) -> String {
         let set = columns.iter().enumerate().map(|(i, c)| format!("{} = ?{}", self.names[*c], self.key_len + i + 1));
         format!("UPDATE main.{} SET {} {}", Quoted(&self.table), set.collect::<Vec<_>>().join(", "), self.by_key)
     }

@@ -18,6 +18,7 @@ use super::{Store, StoreError};
 mod alias;
 mod batch;
 mod contend;
+mod decide;
 mod follow;
 mod marker;
 mod named;
@@ -72,7 +73,8 @@ impl Store {
     /// Is there a marker, a table to announce, or a group to close? Needs no write lock.
     pub(super) fn has_to_seal(&mut self) -> Result<bool, StoreError> {
         self.refresh_tables()?;
-        Ok(self.has_markers()? || self.tables.iter().any(|t| t.is_new) || self.is_group_open()?)
+        let is_new = |store: &Self| store.tables.iter().any(|t| t.is_new);
+        Ok(self.has_markers()? || is_new(self) || decide::any(&self.conn)? || self.is_group_open()?)
     }
 
     /// About how many changes of the user are not sealed yet.
@@ -104,6 +106,7 @@ impl Store {
         let shared = Shared { conn, tables, hasher, flags };
         let mut sealing = Sealing::new(shared, authors, digest, GroupWriter::new(&key, start), seen, unseen);
         sealing.announce()?;
+        let has_revived = sealing.revive()?;
         // Where ids moved the markers of all rows are read together: an identity is followed to its end.
         let mut limit = if sealing.has_moves(&mut open_group.unmoved)? { usize::MAX } else { BATCH };
         let mut sealed = Sealed::default();
@@ -121,6 +124,9 @@ impl Store {
             limit = limit.max(read.min(BATCH_MAX));
         }
         sealed.is_partial = marker::pending(conn)? > 0;
+        if !sealed.is_partial {
+            sealing.decide()?;
+        }
         let must_close = is_open && !sealed.is_partial;
         let (seen, written) = sealing.finish(sealed.is_partial, must_close)?;
         store_all(conn, number, &seen, authors, &written, &mut sealed, &mut last)?;
@@ -136,6 +142,12 @@ impl Store {
             self.floor = self.floor.max(clock);
         }
         self.authors.take_back(&own);
+        if has_revived && !sealed.is_partial {
+            // Rows that waited for one that its user brought back come with it, here as on peers.
+            self.flags.woke.set(true);
+            self.retry_stuck(false)?;
+            self.write_events(wall_ms)?;
+        }
         Ok(sealed)
     }
 

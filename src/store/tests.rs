@@ -9,6 +9,7 @@ mod fork;
 mod hostile;
 mod identity;
 mod natural;
+mod resolve;
 mod runs;
 mod steps;
 mod unique;

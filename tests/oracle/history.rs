@@ -267,13 +267,7 @@ impl History<'_> {
 /// Every line of p2p_conflicts, in an order of its own: as told, the lines of one row stand together.
 fn book(replica: &Replica) -> Vec<String> {
     let lines = replica.view(|view| view.conflicts()).unwrap();
-    let mut told: Vec<_> = lines
-        .into_iter()
-        .map(|mut line| {
-            line.id = None;
-            format!("{line:?}")
-        })
-        .collect();
+    let mut told: Vec<_> = lines.into_iter().map(|line| format!("{line:?}")).collect();
     told.sort_unstable();
     told
 }
