@@ -151,6 +151,14 @@ CREATE TABLE IF NOT EXISTS _p2p_before(
   PRIMARY KEY(t, key, name)
 ) WITHOUT ROWID;
 
+-- What the user decided of conflicts, to be sealed (p2p_resolve).
+CREATE TABLE IF NOT EXISTS _p2p_decision(
+  t INTEGER NOT NULL, name BLOB NOT NULL,
+  col INTEGER NOT NULL,                           -- what this column shows stands; -1: the row goes, or is gone
+  shown INTEGER,                                  -- the hidden row was put into the table under this id instead
+  PRIMARY KEY(t, name, col)
+) WITHOUT ROWID;
+
 -- Values that lost a merge and that nobody who had seen them replaced.
 CREATE TABLE IF NOT EXISTS _p2p_conflict(
   id INTEGER PRIMARY KEY,

@@ -33,6 +33,7 @@ mod receive;
 mod records;
 mod renumber;
 mod replay;
+mod resolve;
 mod rows;
 mod seal;
 mod seen;
@@ -50,6 +51,7 @@ pub use import::{Drained, stage};
 pub use mirror::Pass;
 pub use private::{drop_private_tables, group, has_private_tables};
 pub use receive::{Offered, Received, Taken};
+pub use resolve::{Choice, resolve};
 pub use seal::Sealed;
 pub use triggers::{TriggerState, remove as remove_trigger_copies};
 pub use view::{

@@ -210,7 +210,7 @@ impl Store {
 
     /// Rows that could not be shown may be now: those that waited for a row, if one came to be that may be it; those
     /// that a constraint refused, after any change.
-    fn retry_stuck(&mut self, is_changed: bool) -> Result<(), StoreError> {
+    pub(super) fn retry_stuck(&mut self, is_changed: bool) -> Result<(), StoreError> {
         // Rows that came back may be what others wait for: rounds, until none does.
         while self.flags.woke.replace(false) {
             let Self { conn, tables, authors, hasher, digest, flags, .. } = self;

@@ -625,7 +625,7 @@ impl Rows for SqliteRows<'_> {
 
 impl super::tables::Sql {
     /// `UPDATE … SET` these columns, after the key's parameters.
-    fn update(&self, columns: &[usize]) -> String {
+    pub(super) fn update(&self, columns: &[usize]) -> String {
         let set = columns.iter().enumerate().map(|(i, c)| format!("{} = ?{}", self.names[*c], self.key.len() + i + 1));
         let set = set.collect::<Vec<_>>().join(", ");
         format!("UPDATE{} main.{} SET {set} {}", self.or_abort, Quoted(&self.table), self.by_key)

@@ -18,6 +18,7 @@ use super::{Store, StoreError};
 mod alias;
 mod batch;
 mod contend;
+mod decide;
 mod follow;
 mod marker;
 mod named;
@@ -75,7 +76,7 @@ impl Store {
     pub(super) fn has_to_seal(&mut self) -> Result<bool, StoreError> {
         self.refresh_tables()?;
         let has_news = self.has_markers()? || self.tables.iter().any(|t| t.is_new || t.is_altered);
-        Ok(has_news || self.is_group_open()? || !self.lost_places()?.is_empty())
+        Ok(has_news || decide::any(&self.conn)? || self.is_group_open()? || !self.lost_places()?.is_empty())
     }
 
     /// About how many changes of the user are not sealed yet.
@@ -112,6 +113,7 @@ impl Store {
             // Markers went, and others came in their place.
             open_group.unmoved = None;
         }
+        let has_revived = sealing.revive()?;
         // Where ids moved the markers of all rows are read together: an identity is followed to its end.
         let mut limit = if sealing.has_moves(&mut open_group.unmoved)? { usize::MAX } else { BATCH };
         let mut sealed = Sealed::default();
@@ -129,6 +131,9 @@ impl Store {
             limit = limit.max(read.min(BATCH_MAX));
         }
         sealed.is_partial = marker::pending(conn)? > 0;
+        if !sealed.is_partial {
+            sealing.decide()?;
+        }
         let must_close = is_open && !sealed.is_partial;
         let (seen, written) = sealing.finish(sealed.is_partial, must_close)?;
         store_all(conn, number, &seen, authors, &written, &mut sealed, &mut last)?;
@@ -144,6 +149,12 @@ impl Store {
             self.floor = self.floor.max(clock);
         }
         self.authors.take_back(&own);
+        if has_revived && !sealed.is_partial {
+            // Rows that waited for one that its user brought back come with it, here as on peers.
+            self.flags.woke.set(true);
+            self.retry_stuck(false)?;
+            self.write_events(wall_ms)?;
+        }
         Ok(sealed)
     }
 

@@ -13,6 +13,7 @@ mod identity;
 mod mirror;
 mod nameless;
 mod natural;
+mod resolve;
 mod runs;
 mod steps;
 mod triggers;

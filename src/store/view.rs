@@ -80,6 +80,16 @@ impl<'c> View<'c> {
         work(&mut SqliteRows::new(shared, table, authors, digest)?, table).map(Some)
     }
 
+    /// The same by the table's name.
+    pub(super) fn with_table<T>(
+        &mut self,
+        table: &str,
+        work: impl FnOnce(&mut SqliteRows<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let Some(t) = self.tables.by_name(table).map(|table| table.t) else { return Ok(None) };
+        self.rows(t, |rows, _| work(rows))
+    }
+
     fn author(&self, number: u32) -> AuthorId {
         self.authors.author(number).unwrap_or_default()
     }

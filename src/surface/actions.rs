@@ -6,10 +6,11 @@ use rusqlite::{Connection, Error, ffi};
 use std::sync::Arc;
 
 use super::attached::Attached;
+use super::whole::whole;
 use super::{ids, membership, memory, tables, why};
 use crate::node::sidecar::Sidecar;
 use crate::node::{Node, NodeError, config};
-use crate::store::View;
+use crate::store::{self, Choice, View};
 
 /// Milliseconds that `p2p_sync()` and `p2p_wait()` wait where no time is given.
 const WAIT_MS: u64 = 5_000;
@@ -48,6 +49,15 @@ impl<'a> Call<'a> {
         match self.args.get(at) {
             Some(Value::Text(text)) => Ok(text),
             Some(other) => Err(format!("{what} must be text, not {}", other.data_type())),
+            None => Err(format!("{what} is missing")),
+        }
+    }
+
+    /// An argument that must be an integer.
+    fn integer(&self, at: usize, what: &str) -> Result<i64, String> {
+        match self.args.get(at) {
+            Some(Value::Integer(integer)) => Ok(*integer),
+            Some(other) => Err(format!("{what} must be an integer, not {}", other.data_type())),
             None => Err(format!("{what} is missing")),
         }
     }
@@ -110,7 +120,7 @@ struct Action {
     run: fn(&Call<'_>) -> Outcome,
 }
 
-const ACTIONS: [Action; 17] = [
+const ACTIONS: [Action; 18] = [
     Action { name: "p2p_version", args: (0, 0), run: |_| Ok(Value::Text(env!("CARGO_PKG_VERSION").into())) },
     Action { name: "p2p_debug", args: (0, 0), run: debug },
     Action { name: "p2p_track", args: (1, 2), run: membership::track },
@@ -127,6 +137,7 @@ const ACTIONS: [Action; 17] = [
     Action { name: "p2p_id", args: (0, 0), run: |_| ids::id().map(Value::Integer).map_err(|e| e.to_string()) },
     Action { name: "p2p_uuid", args: (0, 0), run: |_| Ok(Value::Text(ids::uuid())) },
     Action { name: "p2p_verify", args: (0, 0), run: verify },
+    Action { name: "p2p_resolve", args: (2, 2), run: resolve },
     Action { name: "p2p_why", args: ANY, run: why::why },
 ];
 
@@ -231,4 +242,14 @@ fn verify(call: &Call<'_>) -> Outcome {
     let findings = view.verify().map_err(|e| e.to_string())?;
     let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
     Ok(Value::Text(if lines.is_empty() { "ok".to_owned() } else { lines.join("\n") }))
+}
+
+fn resolve(call: &Call<'_>) -> Outcome {
+    let id = call.integer(0, "the conflict")?;
+    let choice = match call.text(1, "the choice")? {
+        "lost" => Choice::Lost,
+        "kept" => Choice::Kept,
+        other => return Err(format!("the choice is 'lost' or 'kept', not {other:?}")),
+    };
+    whole(call.conn, || store::resolve(call.conn, id, choice).map_err(|e| e.to_string())).map(Value::Text)
 }

@@ -89,7 +89,7 @@ fn row(conn: &Connection, account: &Account) -> rusqlite::Result<Vec<String>> {
         let (column, value) = (&line.column, literal(conn, &line.shown)?);
         let why = match &line.fate {
             Fate::Hidden(_) => String::new(),
-            fate => format!(": {}", conflicts::reason(fate)),
+            fate => format!(": {} (conflict {})", conflicts::reason(fate), line.id),
         };
         lines.push(format!("{what}: {column} = {value}, written {}{why}", by(&line.stamp)?));
     }
@@ -116,26 +116,25 @@ fn missing(Parent { column, table, key }: &Parent) -> String {
 
 /// What its user can do, where there is something to be done.
 fn next(account: &Account) -> Option<String> {
+    let first = account.conflicts.first()?;
+    let (lost, kept) =
+        (format!("SELECT p2p_resolve({}, 'lost')", first.id), format!("SELECT p2p_resolve({}, 'kept')", first.id));
     Some(match &account.whereabouts {
         Whereabouts::Hidden { waits: Waits::Parents(_), .. } => {
-            "it comes back with the row that it refers to".to_owned()
+            format!("it comes back with the row that it refers to; or let it go: {kept}")
         }
         Whereabouts::Hidden { waits: Waits::Holder(_), .. } => {
-            "give the row that has what it claims another value, by an UPDATE".to_owned()
+            format!("give the row that has what it claims another value, then show it: {lost}; or let it go: {kept}")
         }
         Whereabouts::Hidden { waits: Waits::Constraint, .. } => {
-            "change what is in its way; it is tried again after each merge".to_owned()
+            format!("change what is in its way, it is tried again after each merge; or let it go: {kept}")
         }
-        Whereabouts::Shown if account.conflicts.iter().any(|c| c.fate == Fate::Taken) => {
-            "give it a value of its own, by an UPDATE".to_owned()
+        Whereabouts::Shown if first.fate == Fate::Taken => {
+            format!("give it a value of its own, by an UPDATE; or have it keep what it shows: {kept}")
         }
-        Whereabouts::Shown if !account.conflicts.is_empty() => {
-            "write what lost, if it should stand, by an UPDATE".to_owned()
-        }
-        Whereabouts::Deleted(_) if !account.conflicts.is_empty() => {
-            "insert the row anew, if what lost should stand".to_owned()
-        }
-        _ => return None,
+        Whereabouts::Shown => format!("put back what lost: {lost}; or have what is shown stand: {kept}"),
+        Whereabouts::Deleted(_) => format!("insert the row again: {lost}; or leave it deleted: {kept}"),
+        Whereabouts::Elsewhere(_) | Whereabouts::JustDeleted | Whereabouts::Unknown => return None,
     })
 }
 

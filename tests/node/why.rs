@@ -75,12 +75,16 @@ fn what_lost_is_told_with_what_can_be_done() {
     apart(&a, "UPDATE sale SET qty = 4", &b, "UPDATE sale SET qty = 5");
     let told = why(&a, "'sale', 1", &[("A", &a), ("B", &b)]);
     assert_eq!(told[2], "qty: written WHEN by B");
-    assert_eq!(
-        told[3],
-        "lost: qty = 4, written WHEN by A, this database: a concurrent write to the same column is later"
-    );
-    assert!(told[4].starts_with("next: "), "{told:?}");
-    assert_eq!(told.len(), 5);
+    let id = one(&a, "SELECT id FROM p2p_conflicts");
+    let lost = "lost: qty = 4, written WHEN by A, this database: a concurrent write to the same column is later";
+    let [lost, kept] = [format!("{lost} (conflict {id})"), format!("SELECT p2p_resolve({id}, 'kept')")];
+    let next =
+        format!("next: put back what lost: SELECT p2p_resolve({id}, 'lost'); or have what is shown stand: {kept}");
+    assert_eq!(told[3..], [lost, next]);
+    assert_eq!(one(&a, &kept), "sale 1: qty stays as it is shown");
+    bring(&a, &b);
+    assert_eq!(why(&a, "'sale', 1", &[]).len(), 3);
+    assert_eq!(one(&b, "SELECT count(*) FROM p2p_conflicts"), "0");
 }
 
 #[test]

@@ -275,7 +275,6 @@ fn book(replica: &Replica) -> Vec<String> {
     let mut told: Vec<_> = lines
         .into_iter()
         .map(|mut line| {
-            line.id = None;
             if line.key.starts_with("rowid ") {
                 // A row without a key, told by what is this replica's own.
                 line.key.clear();

@@ -78,7 +78,7 @@ const SCRIPTS: &[&str] = &[
 /// All lines that the scripts, and those that need more than a statement, end in.
 pub(crate) fn all() -> Vec<String> {
     let scripts = SCRIPTS.iter().flat_map(|script| last(&mut Session::begin(), script));
-    scripts.chain(without_keys()).chain(beside_another_process()).collect()
+    scripts.chain(without_keys()).chain(beside_another_process()).chain(conflicts_ended()).collect()
 }
 
 fn last(session: &mut Session, script: &str) -> Vec<String> {
@@ -153,4 +153,29 @@ fn beside_another_process() -> Vec<String> {
     );
     answers.extend(last(&mut session, &format!("b SELECT p2p_connect('{}')", server.listen)));
     answers
+}
+
+/// Whoever wrote first: each has what the other wrote as a conflict, or both have one of the two.
+fn conflicts_ended() -> Vec<String> {
+    let insert = "CREATE TABLE t(id TEXT PRIMARY KEY, code TEXT); INSERT INTO t VALUES('x', 'c')";
+    let updated = || Session::apart(insert, "UPDATE t SET code = 'a'", "UPDATE t SET code = 'm'");
+    let deleted = || Session::apart(insert, "DELETE FROM t", "UPDATE t SET code = 'm'");
+    let schema = "CREATE TABLE person(id INTEGER PRIMARY KEY); INSERT INTO person VALUES(1), (2);
+        CREATE TABLE passport(no TEXT PRIMARY KEY, person INTEGER NOT NULL UNIQUE REFERENCES person(id))";
+    let passport = |no: &str| format!("INSERT INTO passport VALUES('{no}', 1)");
+    let hidden = || Session::apart(schema, &passport("A"), &passport("M"));
+    let end = |mut session: Session, before: &str, choice: &str| {
+        let resolve = format!("m SELECT p2p_resolve(id, '{choice}') FROM p2p_conflicts LIMIT 1");
+        last(&mut session, &format!("{before}\n{resolve}"))
+    };
+    let room = "m UPDATE passport SET person = 2";
+    let ended = [
+        end(updated(), "", "lost"),
+        end(updated(), "", "kept"),
+        end(deleted(), "", "lost"),
+        end(deleted(), "", "kept"),
+        end(hidden(), room, "lost"),
+        end(hidden(), "", "kept"),
+    ];
+    ended.concat()
 }

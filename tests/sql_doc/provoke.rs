@@ -145,6 +145,12 @@ const SCRIPTS: &[&str] = &[
     "a SELECT p2p_config(1)",
     "a SELECT p2p_track('*')
      a SELECT p2p_config('linger_ms', 250)",
+    // p2p_resolve
+    "a SELECT p2p_track('*')
+     a SELECT p2p_resolve(1, 'kept')",
+    "a SELECT p2p_resolve(1, 'won')",
+    "a SELECT p2p_resolve('1', 'kept')",
+    "a SELECT p2p_resolve(1, 0)",
     // p2p_why
     "a SELECT p2p_track('*')
      a SELECT p2p_why('sale', 1)",
@@ -199,7 +205,7 @@ const SCRIPTS: &[&str] = &[
 /// All errors that the scripts end in, without the word error before them.
 pub(crate) fn all() -> Vec<String> {
     let mut errors: Vec<_> = SCRIPTS.iter().map(|script| last_error(&mut Session::begin(), script)).collect();
-    errors.extend([keys_damaged(), keys_unreadable(), keys_lost()]);
+    errors.extend([keys_damaged(), keys_unreadable(), keys_lost(), value_taken(), parent_gone()]);
     errors
 }
 
@@ -239,4 +245,17 @@ fn keys_lost() -> String {
     session.close('a');
     std::fs::remove_file(session.folder().join("a.db-p2pdb")).unwrap();
     last_error(&mut session, "a SELECT p2p_track('*')")
+}
+
+fn value_taken() -> String {
+    let (schema, insert) = ("CREATE TABLE t(id TEXT PRIMARY KEY, code TEXT UNIQUE)", "INSERT INTO t VALUES");
+    let mut session = Session::apart(schema, &format!("{insert}('a', 'X')"), &format!("{insert}('m', 'X')"));
+    last_error(&mut session, "m SELECT p2p_resolve(id, 'lost') FROM p2p_conflicts")
+}
+
+fn parent_gone() -> String {
+    let schema = "CREATE TABLE person(id INTEGER PRIMARY KEY); INSERT INTO person VALUES(1);
+        CREATE TABLE visa(id INTEGER PRIMARY KEY, person INTEGER REFERENCES person(id))";
+    let mut session = Session::apart(schema, "DELETE FROM person", "INSERT INTO visa VALUES(7, 1)");
+    last_error(&mut session, "m SELECT p2p_resolve(id, 'lost') FROM p2p_conflicts LIMIT 1")
 }

@@ -60,6 +60,31 @@ impl Session {
         lines
     }
 
+    /// The databases a and m of one group: each wrote something, not knowing of the other's, and m has heard of both.
+    pub(crate) fn apart(schema: &str, a_writes: &str, m_writes: &str) -> Self {
+        let mut session = Self::begin();
+        let carry = |session: &mut Self, stick: &str| {
+            session.say('a', "SELECT p2p_seal()");
+            session.say('a', &format!("ATTACH './{stick}.db' AS {stick}"));
+            session.say('a', &format!("CREATE TABLE {stick}.mail AS SELECT entry FROM p2p_log"));
+            session.say('a', &format!("DETACH {stick}"));
+            session.say('m', &format!("ATTACH './{stick}.db' AS {stick}"));
+            session.say('m', &format!("INSERT INTO p2p_log(entry) SELECT entry FROM {stick}.mail"));
+            session.say('m', "SELECT p2p_sync()");
+        };
+        schema.split(';').for_each(|sql| drop(session.say('a', sql)));
+        for sql in ["SELECT p2p_config('network', 'off')", "SELECT p2p_track('*')", "SELECT p2p_invite()"] {
+            session.say('a', sql);
+        }
+        session.say('m', "SELECT p2p_join('p2pdb1…')");
+        carry(&mut session, "first");
+        session.say('a', a_writes);
+        session.say('m', m_writes);
+        session.say('m', "SELECT p2p_sync()");
+        carry(&mut session, "second");
+        session
+    }
+
     /// Closes a database; the next input opens it again.
     pub(crate) fn close(&mut self, database: char) {
         self.databases.remove(&database);

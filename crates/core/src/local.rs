@@ -7,6 +7,7 @@
 use crate::body::write::Shape;
 use crate::body::{Cell, ColumnId, Kind};
 use crate::cellhash::CellHash;
+use crate::claim;
 use crate::clock::Stamp;
 use crate::codec::Malformed;
 use crate::id::{Dot, TableId};
@@ -130,7 +131,7 @@ impl<R: Rows> Merge<'_, R> {
         pen: &mut Pen<'_, '_>,
         old: &Key,
         key: &Key,
-        mut record: Record,
+        record: Record,
         cells: &[Cell<'_>],
     ) -> Result<(), R::Error> {
         let hashes = self.hashes_of(cells);
@@ -144,16 +145,86 @@ impl<R: Rows> Merge<'_, R> {
         if changed.is_empty() {
             return Ok(());
         }
+        self.seal_columns(pen, old, key, record, &changed, cells, hashes)
+    }
+
+    /// What a row shows in these columns stands, though nobody wrote it anew: its user knows what else was written there. An
+    /// update as any other, so that what lost is replaced by one who had seen it (rule R19).
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn seal_kept(
+        &mut self,
+        pen: &mut Pen<'_, '_>,
+        key: &Key,
+        record: Record,
+        columns: &[usize],
+        cells: &[Cell<'_>],
+    ) -> Result<(), R::Error> {
+        let hashes = self.hashes_of(cells);
+        self.seal_columns(pen, key, key, record, columns, cells, hashes)
+    }
+
+    /// A row that is gone stays gone: its user knows what was written to it. A delete that removes nothing, for nothing of the
+    /// row is here, and strikes what stands in the book (rule R19).
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn seal_gone(&mut self, pen: &mut Pen<'_, '_>, name: &Name) -> Result<(), R::Error> {
+        let mut shape = Shape::new(Kind::Delete, self.table.id, Vec::new());
+        (shape.is_named, shape.has_seen) = (true, true);
+        pen.group.row(&shape, Some(name), &[], None, &[]);
+        self.rows.strike(name, None, &self.context).map(drop)
+    }
+
+    /// A hidden row of an alias table that its user put into the table under an id: from now on its record stands there, and what
+    /// the row holds is a change of it. The marker of that insert is still to come.
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn seal_revival(&mut self, key: &Key, id: i64, mut record: Record) -> Result<(), R::Error> {
+        let (Some(column), Some(state)) = (self.table.id_column, &record.state) else { return Ok(()) };
+        let Name::Born { dot, id: birth } = self.name_of(key, &record) else { return Ok(()) };
+        let claimed = match state.cell(column).map(|cell| cell.value) {
+            Some(Value::Integer(claimed)) => *claimed,
+            _ => birth,
+        };
+        self.rows.forget(key)?;
+        self.rows.set_stuck(key, None)?;
+        self.rows.uncontend(&Name::Born { dot, id: birth })?;
+        self.rows.set_moved(&dot, (id != birth).then_some(id))?;
+        if id != claimed {
+            self.rows.set_claim(id, Some(claimed))?;
+            if id != claim::derived_id(&dot, 0) {
+                self.rows.set_prober(id)?;
+            }
+        }
+        record.birth_id = (id != birth).then_some(birth);
+        (record.is_hidden, record.hashes) = (false, Vec::new());
+        self.rows.put(&Key::Id(id), &record)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn seal_columns(
+        &mut self,
+        pen: &mut Pen<'_, '_>,
+        old: &Key,
+        key: &Key,
+        mut record: Record,
+        changed: &[usize],
+        cells: &[Cell<'_>],
+        hashes: Vec<CellHash>,
+    ) -> Result<(), R::Error> {
         let name = self.name_of(old, &record);
         self.rows.let_go(&name)?;
-        let at = self.write_update(pen, &name, &record, &changed, cells);
+        let at = self.write_update(pen, &name, &record, changed, cells);
         self.rows.digest(0, self.row_digest(old, &record));
         if old != key {
             self.rekey(old, key, &name, &mut record)?;
         }
-        record = self.note_update(key, record, at, &changed, cells, hashes)?;
+        record = self.note_update(key, record, at, changed, cells, hashes)?;
         if record.has_conflicts {
-            record.has_conflicts = self.rows.strike(&name, Some(&changed), &self.context)?;
+            record.has_conflicts = self.rows.strike(&name, Some(changed), &self.context)?;
         }
         self.keep_local(key, &record)
     }

@@ -5,6 +5,7 @@ use p2pdb_core::body::{Cell, ColumnId};
 use p2pdb_core::cellhash::CellHash;
 use p2pdb_core::digest;
 use p2pdb_core::id::TableId;
+use p2pdb_core::limit::COLUMNS_MAX;
 use p2pdb_core::merge::{self, Key, Rows};
 use p2pdb_core::name;
 use p2pdb_core::record::Record;
@@ -101,16 +102,17 @@ fn renumber_columns(
     for (key, packed) in changed {
         update.execute(params![key, packed])?;
     }
-    for book in ["_p2p_conflict", "_p2p_repair", "_p2p_literal"] {
+    for book in ["_p2p_conflict", "_p2p_repair", "_p2p_literal", "_p2p_decision"] {
         // First to numbers that none has, then to those that they get.
         for c in 0..from.len() {
             let sql = match place(c) {
-                Some(to) => format!("UPDATE {book} SET col = -{} WHERE t = ?1 AND col = {c}", to + 1),
+                Some(to) => format!("UPDATE {book} SET col = {} WHERE t = ?1 AND col = {c}", to + COLUMNS_MAX),
                 None => format!("DELETE FROM {book} WHERE t = ?1 AND col = {c}"),
             };
             conn.execute(&sql, [t])?;
         }
-        conn.execute(&format!("UPDATE {book} SET col = -col - 1 WHERE t = ?1 AND col < 0"), [t])?;
+        let sql = format!("UPDATE {book} SET col = col - {COLUMNS_MAX} WHERE t = ?1 AND col >= {COLUMNS_MAX}");
+        conn.execute(&sql, [t])?;
     }
     Ok(())
 }

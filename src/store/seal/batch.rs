@@ -42,7 +42,7 @@ pub(super) struct Sealing<'s, 'k> {
     pub(super) early: BTreeSet<(i64, i64)>,
     /// A row came to be that hidden rows may refer to.
     pub(super) has_woken: bool,
-    order: Vec<i64>,
+    pub(super) order: Vec<i64>,
 }
 
 impl<'s, 'k> Sealing<'s, 'k> {
@@ -151,7 +151,7 @@ impl<'s, 'k> Sealing<'s, 'k> {
     }
 
     /// Derived ids on display stay (rule R13).
-    fn settle_all(&mut self, order: &[i64]) -> Result<(), StoreError> {
+    pub(super) fn settle_all(&mut self, order: &[i64]) -> Result<(), StoreError> {
         for t in order {
             let Some(table) = self.shared.tables.get(*t).filter(|t| t.merge.id_column.is_some()) else { continue };
             if self.shared.flags.of(self.shared.conn, *t)?.claims {

@@ -35,8 +35,8 @@ pub enum Fate {
 /// One value that lost.
 #[derive(Clone, Debug)]
 pub struct ConflictLine {
-    /// Its number in the book; none for a row that is hidden.
-    pub id: Option<i64>,
+    /// Its number: the same on every replica, and as long as the value is lost, whatever becomes of its row meanwhile.
+    pub id: i64,
     /// The table.
     pub table: String,
     /// The row's key as text; a JSON array where it has several columns.
@@ -58,7 +58,6 @@ pub struct ConflictLine {
 }
 
 struct Line {
-    id: i64,
     t: i64,
     name: Name,
     column: usize,
@@ -66,7 +65,7 @@ struct Line {
     stamp: Stamp,
 }
 
-const SELECT: &str = "SELECT id, t, name, col, value, clock, author, seq, op FROM _p2p_conflict";
+const SELECT: &str = "SELECT t, name, col, value, clock, author, seq, op FROM _p2p_conflict";
 
 /// Of which row lines are read: its table's number, and its name as bytes. None for all.
 type Of<'a> = Option<(i64, &'a [u8])>;
@@ -89,12 +88,11 @@ impl View<'_> {
 
     fn conflicts_where(&mut self, of: Of<'_>) -> Result<Vec<ConflictLine>, StoreError> {
         let taken = self.taken(of)?;
-        let place = |l: &ConflictLine| (l.table.clone(), l.name.clone(), l.column.clone(), l.stamp);
-        let told_there: BTreeSet<_> = taken.iter().map(place).collect();
+        let told_there: BTreeSet<_> = taken.iter().map(|line| line.id).collect();
         let mut found = Vec::new();
         for line in self.lines(of)? {
             let told = self.rows(line.t, |rows, table| told(rows, table, line))?;
-            found.extend(told.flatten().filter(|line| !told_there.contains(&place(line))));
+            found.extend(told.flatten().filter(|line| !told_there.contains(&line.id)));
         }
         found.extend(taken);
         self.hidden(of, &mut found)?;
@@ -125,17 +123,16 @@ impl View<'_> {
         let mut lines = Vec::new();
         while let Some(row) = rows.next()? {
             let stamp = Stamp {
-                clock: clock_of(row.get(5)?),
-                author: self.author(row.get(6)?),
-                seq: Seq(row.get::<_, i64>(7)? as u64),
-                op: row.get(8)?,
+                clock: clock_of(row.get(4)?),
+                author: self.author(row.get(5)?),
+                seq: Seq(row.get::<_, i64>(6)? as u64),
+                op: row.get(7)?,
             };
             lines.push(Line {
-                id: row.get(0)?,
-                t: row.get(1)?,
-                name: Name::read(&mut Reader::new(row.get_ref(2)?.as_blob()?))?,
-                column: row.get::<_, i64>(3)? as usize,
-                value: Value::read(&mut Reader::new(row.get_ref(4)?.as_blob()?))?,
+                t: row.get(0)?,
+                name: Name::read(&mut Reader::new(row.get_ref(1)?.as_blob()?))?,
+                column: row.get::<_, i64>(2)? as usize,
+                value: Value::read(&mut Reader::new(row.get_ref(3)?.as_blob()?))?,
                 stamp,
             });
         }
@@ -178,6 +175,18 @@ fn bound<'a>(of: Of<'a>) -> Vec<rusqlite::types::ToSqlOutput<'a>> {
     of.map(|(t, name)| vec![t.into(), ToSqlOutput::Borrowed(ValueRef::Blob(name))]).unwrap_or_default()
 }
 
+/// A hash of what was written where: below 2^52, so that JavaScript hosts read it exactly.
+fn number(table: &Tracked, name: &Name, column: usize, stamp: &Stamp) -> i64 {
+    let mut bytes = table.merge.id.0.to_vec();
+    name.write(&mut bytes);
+    bytes.extend(table.columns.get(column).map(|column| column.0).unwrap_or_default());
+    bytes.extend(stamp.clock.0.to_le_bytes());
+    stamp.dot().write(&mut bytes);
+    let hash = blake3::Hasher::new_derive_key("p2pdb 1 conflict").update(&bytes).finalize();
+    let [a, b, c, d, e, f, g, ..] = *hash.as_bytes();
+    (i64::from_le_bytes([a, b, c, d, e, f, g, 0])) & ((1 << 52) - 1)
+}
+
 /// Does a column that holds `stands` show `value`? A plain value may look like the key of the row that a reference means.
 fn is_seen(rows: &mut SqliteRows<'_>, column: usize, value: &Value, stands: &Value) -> Result<bool, StoreError> {
     if stands == value || !matches!(stands, Value::Ref(_)) || matches!(value, Value::Ref(_)) {
@@ -190,7 +199,7 @@ fn is_seen(rows: &mut SqliteRows<'_>, column: usize, value: &Value, stands: &Val
 
 /// A line of the book as it is to be read; none if its value is visible, or is listed with a hidden row.
 fn told(rows: &mut SqliteRows<'_>, table: &Tracked, line: Line) -> Result<Option<ConflictLine>, StoreError> {
-    let Line { id, name, column, value, stamp, .. } = line;
+    let Line { name, column, value, stamp, .. } = line;
     let by = match shown(rows, table, &name)? {
         Shown::Visible(cells) => match cells.into_iter().nth(column) {
             Some((stands, _)) if is_seen(rows, column, &value, &stands)? => return Ok(None),
@@ -202,7 +211,7 @@ fn told(rows: &mut SqliteRows<'_>, table: &Tracked, line: Line) -> Result<Option
     };
     let shown = value_shown(rows, column, &value)?;
     Ok(Some(ConflictLine {
-        id: Some(id),
+        id: number(table, &name, column, &stamp),
         table: table.name.clone(),
         key: key_text(rows, &name)?,
         name,
@@ -243,7 +252,7 @@ fn written(
     fate: Fate,
 ) -> Result<ConflictLine, StoreError> {
     Ok(ConflictLine {
-        id: None,
+        id: number(table, name, column, &write.stamp),
         table: table.name.clone(),
         key: key.to_owned(),
         name: name.clone(),

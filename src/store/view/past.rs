@@ -69,6 +69,8 @@ impl Past {
                 _ => None,
             });
             let kept = match section.kind {
+                // It says that a conflict about the row is settled, and removes nothing.
+                Kind::Delete if row.seen.as_ref().is_some_and(Vec::is_empty) => continue,
                 Kind::Delete => &mut self.deleted,
                 Kind::Insert | Kind::Update => &mut self.last,
                 Kind::Define | Kind::Alter | Kind::Settle | Kind::Part | Kind::Unseen => continue,

@@ -57,7 +57,7 @@ impl View<'_> {
             group: self.group,
             entries: self.count("SELECT count(*) FROM _p2p_entry")?,
             authors: self.authors.iter().count() as u64,
-            pending: seal::pending(self.conn)? as u64,
+            pending: seal::pending(self.conn)? as u64 + self.count("SELECT count(*) FROM _p2p_decision")?,
             stuck: self.count("SELECT count(*) FROM _p2p_stuck")?,
             withheld: self.count("SELECT count(*) FROM _p2p_withheld")?,
             quarantined,

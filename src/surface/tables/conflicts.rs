@@ -28,7 +28,7 @@ fn row(line: ConflictLine) -> Vec<Value> {
     let reason = reason(&line.fate);
     let by = line.by.map(|by| by.author.to_string());
     vec![
-        optional(line.id),
+        Value::Integer(line.id),
         text(line.table),
         text(line.key),
         text(line.column),
