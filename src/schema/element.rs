@@ -36,6 +36,8 @@ pub enum Element {
     Generated(String),
     /// A constraint or an index, by what it says: its name aside.
     Constraint(Sort, [u8; 16]),
+    /// Whoever says so does not have the table any more; where it is gone, has it again. The others keep theirs.
+    Dropped,
 }
 
 /// What a constraint is.
@@ -67,6 +69,7 @@ impl Element {
                 out.bytes(name.as_bytes());
             }
             Self::Constraint(sort, hash) => out.raw(&[&[8, *sort as u8], &hash[..]].concat()),
+            Self::Dropped => out.u8(9),
         }
     }
 
@@ -100,6 +103,7 @@ impl Element {
                 hash.copy_from_slice(r.raw(16, "hash of a constraint")?);
                 Self::Constraint(sort, hash)
             }
+            9 => Self::Dropped,
             got => return Err(Malformed::Unknown { what: "element of a table", got: got.into() }),
         })
     }

@@ -16,6 +16,7 @@ pub(super) mod alter;
 mod armed;
 mod build;
 mod columns;
+pub(super) mod dropped;
 mod existing;
 mod fill;
 mod kinds;

@@ -24,6 +24,8 @@ pub(super) struct Events {
     rows: RefCell<BTreeMap<(i64, Name), Noted>>,
     /// Tables that were announced, and by whom.
     tables: RefCell<Vec<(i64, Option<AuthorId>)>>,
+    /// Tables that somebody dropped.
+    dropped: RefCell<Vec<(i64, Option<AuthorId>)>>,
     /// Whose entry is being merged.
     cause: Cell<Option<AuthorId>>,
 }
@@ -54,6 +56,11 @@ impl Events {
         self.tables.borrow_mut().push((t, self.cause.get()));
     }
 
+    /// A peer dropped a table.
+    pub(super) fn note_dropped(&self, t: i64) {
+        self.dropped.borrow_mut().push((t, self.cause.get()));
+    }
+
     /// Are so many rows noted that they should be written before more are?
     pub(super) fn is_full(&self) -> bool {
         self.rows.borrow().len() >= limit::EVENTS_MAX
@@ -71,8 +78,9 @@ struct Event {
 impl Store {
     /// Writes what became of all that was noted, and forgets it.
     pub(super) fn write_events(&mut self, now_ms: u64) -> Result<(), StoreError> {
-        let (rows, tables) = (self.flags.events.rows.take(), self.flags.events.tables.take());
-        if rows.is_empty() && tables.is_empty() {
+        let Events { rows, tables, dropped, .. } = &self.flags.events;
+        let (rows, tables, dropped) = (rows.take(), tables.take(), dropped.take());
+        if rows.is_empty() && tables.is_empty() && dropped.is_empty() {
             return Ok(());
         }
         let mut page = Page { time: now_ms as i64, first: None };
@@ -81,6 +89,11 @@ impl Store {
             if let Some(event) = table_event(&self.conn, t)? {
                 page.add(&self.conn, t, by, event)?;
             }
+        }
+        for (t, by) in dropped {
+            let note = "it stays here with its rows until it is dropped here too".to_owned();
+            let by = self.number(by);
+            page.add(&self.conn, t, by, Event { event: "dropped", old: SqlValue::Null, new: SqlValue::Null, note })?;
         }
         for ((t, name), Noted { before, by }) in rows {
             let by = self.number(by);

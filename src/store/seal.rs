@@ -75,7 +75,7 @@ impl Store {
     /// Is there a marker, a table to announce or to tell a change of, or a group to close? Needs no write lock.
     pub(super) fn has_to_seal(&mut self) -> Result<bool, StoreError> {
         self.refresh_tables()?;
-        let has_news = self.has_markers()? || self.tables.iter().any(|t| t.is_new || t.is_altered);
+        let has_news = self.has_markers()? || self.tables.has_news();
         Ok(has_news || decide::any(&self.conn)? || self.is_group_open()? || !self.lost_places()?.is_empty())
     }
 

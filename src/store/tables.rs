@@ -86,6 +86,8 @@ pub(crate) struct Sql {
 pub(crate) struct Tables {
     all: BTreeMap<i64, Tracked>,
     by_id: BTreeMap<TableId, i64>,
+    /// Tables that are not here any more, which is to be told.
+    dropped: Vec<(i64, TableId)>,
     /// The schema cookie they were read at.
     pub(crate) cookie: i64,
 }
@@ -110,7 +112,11 @@ impl Tables {
             let definition: Vec<u8> = row.get(5)?;
             let is_new = row.get::<_, i64>(6)? == 0;
             let name: String = row.get(2)?;
-            if let Some(tracked) = Tracked::build(conn, cookie, t, id, name, columns, names, definition, is_new)? {
+            let tracked = Tracked::build(conn, cookie, t, id, name, columns, names, definition, is_new)?;
+            if tracked.is_none() && row.get(7)? {
+                tables.dropped.push((t, id));
+            }
+            if let Some(tracked) = tracked {
                 let mut tracked = Tracked { is_altered: row.get(7)?, ..tracked };
                 if row.get(8)? {
                     tracked.merge.fills = alter::fills(conn, &tracked)?;
@@ -146,8 +152,20 @@ impl Tables {
         self.all.values()
     }
 
+    /// Is there a table to announce, or a change of one to tell?
+    pub(crate) fn has_news(&self) -> bool {
+        !self.dropped.is_empty() || self.iter().any(|t| t.is_new || t.is_altered)
+    }
+
+    /// Tables with changes that are to be told.
+    pub(crate) fn altered(&self) -> impl Iterator<Item = (i64, TableId)> {
+        let altered = self.iter().filter(|t| t.is_altered).map(|t| (t.t, t.merge.id));
+        altered.chain(self.dropped.iter().copied())
+    }
+
     /// All tables are in the log now as they are.
     pub(crate) fn set_announced(&mut self) {
+        self.dropped.clear();
         self.all.values_mut().for_each(|t| (t.is_new, t.is_altered) = (false, false));
     }
 

@@ -6,6 +6,7 @@ mod alter;
 mod alter_histories;
 mod arrival;
 mod columns;
+mod dropped;
 mod events;
 mod fork;
 mod hostile;

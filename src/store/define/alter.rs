@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
 use super::armed::follow_rename;
-use super::{Definition, ReadError, State, StoreError, columns, fill, read_listed, realize};
+use super::{Definition, ReadError, State, StoreError, columns, dropped, fill, read_listed, realize};
 use crate::schema::element::{self, Changes, Element, Elements};
 use crate::schema::{self, Column};
 use crate::store::Store;
@@ -85,7 +85,7 @@ pub(in crate::store) fn fills(conn: &Connection, table: &Tracked) -> Result<BTre
 }
 
 /// Before its first change a table's elements are those that it was announced with.
-fn keep_announced(conn: &Connection, known: &Known) -> Result<(), StoreError> {
+pub(super) fn keep_announced(conn: &Connection, known: &Known) -> Result<(), StoreError> {
     let is_kept = "SELECT EXISTS(SELECT 1 FROM _p2p_schema WHERE t = ?1)";
     if conn.prepare_cached(is_kept)?.query_row([known.t], |row| row.get(0))? {
         return Ok(());
@@ -111,11 +111,19 @@ pub(in crate::store) fn note_changes(store: &mut Store) -> Result<Vec<i64>, Stor
         known.name = follow_rename(&store.conn, t, &known.name)?;
         let definition = match read_listed(&store.conn, t, &known.name) {
             Ok(definition) => definition,
-            Err(ReadError::Missing | ReadError::NotATable(_)) => continue,
+            Err(ReadError::Missing | ReadError::NotATable(_)) => {
+                altered.extend(dropped::note(store, &known, true)?.then_some(t));
+                continue;
+            }
             Err(ReadError::Sqlite(e)) => return Err(e.into()),
         };
+        let is_back = dropped::note(store, &known, false)? || dropped::is_made_anew(&store.conn, &known)?;
         let is_same = definition.to_bytes() == known.definition;
         if !is_same && note_change(store, &known, definition)? {
+            altered.push(t);
+        }
+        if is_back {
+            dropped::forget(store, t)?;
             altered.push(t);
         }
         if (known.state == State::Captured || wanted(&store.conn, t)?.is_some()) && realize::realize(store, t)? {
@@ -328,7 +336,11 @@ fn merge(store: &mut Store, known: &Known, changes: &Changes, at: Option<Stamp>)
         let params = params![known.t, element.to_bytes(), says, clock, author, seq, op];
         store.conn.prepare_cached(sql)?.execute(params)?;
         let is_other = stands.and_then(|s| s.says) != *says;
-        has_changed |= is_other;
+        match element {
+            Element::Dropped if is_other && says.is_some() => store.flags.events.note_dropped(known.t),
+            Element::Dropped => {}
+            _ => has_changed |= is_other,
+        }
         refilled.extend(match element {
             // A column's type, and whether it can be NULL, have a say in what it shows.
             Element::Fill(id) | Element::Column(id) if is_other && known.columns.contains(id) => Some(*id),

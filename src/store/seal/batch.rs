@@ -70,8 +70,8 @@ impl<'s, 'k> Sealing<'s, 'k> {
             self.group.define(table.merge.id, &table.columns, &table.definition);
             self.shared.conn.execute("UPDATE _p2p_table SET state = 1 WHERE t = ?1", [table.t])?;
         }
-        for table in self.shared.tables.iter().filter(|t| t.is_altered) {
-            alter::tell(self.shared.conn, self.authors, &mut self.group, table.t, table.merge.id)?;
+        for (t, id) in self.shared.tables.altered() {
+            alter::tell(self.shared.conn, self.authors, &mut self.group, t, id)?;
         }
         let mut statement = self.shared.conn.prepare_cached("SELECT t, key, name FROM _p2p_before")?;
         let mut rows = statement.query([])?;

@@ -4,7 +4,7 @@ use super::{TriggerLine, View};
 use crate::quote::Quoted;
 use crate::schema::Definition;
 use crate::store::StoreError;
-use crate::store::define::State;
+use crate::store::define::{State, dropped};
 use crate::store::tables::Tracked;
 use crate::store::unique::index::Unique;
 
@@ -57,6 +57,8 @@ pub struct TableLine {
     pub parked: u64,
     /// 0 to be announced, 1 in the log, 2 untracked, 3 can't be built here.
     pub state: i64,
+    /// Is a table of that name here?
+    pub is_here: bool,
     /// What the user should know of it.
     pub note: String,
     /// The user's triggers on it.
@@ -84,6 +86,7 @@ impl View<'_> {
             let (name, state): (String, i64) = (row.get(1)?, row.get(3)?);
             let table = name.clone();
             let has_rows = tracked.is_some() || state == State::Captured as i64;
+            let is_here = tracked.is_some() || self.is_here(&name)?;
             lines.push(TableLine {
                 t,
                 kind: tracked.map_or(KeyKind::None, kind),
@@ -96,7 +99,8 @@ impl View<'_> {
                 parked: row.get::<_, i64>(5)? as u64,
                 name,
                 state,
-                note: row.get(4)?,
+                is_here,
+                note: self.with_dropper(t, is_here, row.get(4)?)?,
                 triggers: self.with_new(triggers.remove(&t).unwrap_or_default(), &table)?,
             });
         }
@@ -108,10 +112,29 @@ impl View<'_> {
         table.refs.iter().filter_map(|(column, t)| Some((table.names[*column].clone(), parent(t)?))).collect()
     }
 
+    fn is_here(&self, table: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)";
+        Ok(self.conn.prepare_cached(sql)?.query_row([table], |row| row.get(0))?)
+    }
+
+    /// A table's note, and before it that somebody dropped the table.
+    fn with_dropper(&self, t: i64, is_here: bool, note: String) -> Result<String, StoreError> {
+        let dropped = match (dropped::by(self.conn, t)?, is_here) {
+            (None, _) => return Ok(note),
+            (Some(_), false) => {
+                "it was dropped here, and its peers keep it: CREATE it again and its rows come back".to_owned()
+            }
+            (Some(by), true) => {
+                let by = by.map(|by| by.to_string()).unwrap_or_default();
+                format!("dropped by {by}: it stays here with its rows until it is dropped here too")
+            }
+        };
+        Ok(if note.is_empty() { dropped } else { format!("{dropped}; {note}") })
+    }
+
     /// 0 where the table is gone.
     fn rows_of(&self, table: &str) -> Result<u64, StoreError> {
-        let sql = "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)";
-        if !self.conn.prepare_cached(sql)?.query_row([table], |row| row.get(0))? {
+        if !self.is_here(table)? {
             return Ok(0);
         }
         self.count(&format!("SELECT count(*) FROM main.{}", Quoted(table)))

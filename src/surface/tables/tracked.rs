@@ -93,6 +93,7 @@ fn state(t: &TableLine) -> &'static str {
     match t.state {
         s if s == State::Captured as i64 => "captured",
         s if s == State::Parked as i64 => "parked",
+        _ if !t.is_here => "dropped",
         _ => "tracked",
     }
 }
