@@ -231,6 +231,14 @@ impl Definition {
         terms.collect()
     }
 
+    /// A collation that only the host has, by which a key or an index compares: who does not have it can't write a row.
+    pub fn host_collation(&self) -> Option<&str> {
+        let key = self.key.iter().flat_map(|key| &key.terms);
+        let indexed = self.uniques.iter().chain(&self.indexes).flat_map(|index| &index.terms);
+        let is_built_in = |name: &str| ["BINARY", "NOCASE", "RTRIM"].iter().any(|own| name.eq_ignore_ascii_case(own));
+        key.chain(indexed).map(|term| term.collation.as_str()).find(|name| !is_built_in(name))
+    }
+
     /// Is the key an integer that may be renumbered: the rowid under another name, and not itself a foreign key?
     pub fn is_alias(&self) -> bool {
         let Some(key) = self.key.as_ref().filter(|k| k.is_rowid && !k.is_natural) else { return false };

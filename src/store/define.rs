@@ -18,7 +18,7 @@ mod build;
 mod columns;
 pub(super) mod dropped;
 mod existing;
-mod fill;
+pub(super) mod fill;
 mod kinds;
 mod realize;
 mod rebuild;
@@ -299,6 +299,7 @@ fn track_these(conn: &Connection, names: &[String]) -> Result<Vec<(String, Decis
 fn standing(definition: &Definition, bytes: &[u8]) -> (State, String) {
     match Definition::read(bytes) {
         _ if definition.key.is_none() && !definition.names_by_birth() => (State::Captured, UNTOLD.into()),
+        _ if definition.host_collation().is_some() => (State::Captured, of_the_host(definition)),
         Ok(_) => (State::New, note_of(definition)),
         Err(e) => {
             let why = format!("its changes are captured and not exchanged: its definition can't be announced, {e}");
@@ -310,6 +311,15 @@ fn standing(definition: &Definition, bytes: &[u8]) -> (State, String) {
 /// Of a table without a key whose columns have taken all three names of the rowid.
 const UNTOLD: &str = "it has no PRIMARY KEY, and columns are named _rowid_, rowid and oid: nothing tells its rows, so they are captured and \
      not exchanged; rename one of these columns, or give the table a key";
+
+/// Of a table that the node can't write, for its connection does not have a collation that the host made.
+fn of_the_host(definition: &Definition) -> String {
+    let collation = definition.host_collation().unwrap_or_default();
+    format!(
+        "its key or an index compares by {collation}, a collation that only the host has: its changes are captured and not exchanged; \
+         compare by BINARY, NOCASE or RTRIM there"
+    )
+}
 
 /// What is special about a table.
 fn note_of(definition: &Definition) -> String {

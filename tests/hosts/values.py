@@ -124,3 +124,51 @@ def a_huge_transaction_is_seen_whole_or_not_at_all():
     until("the update arrives", updated, sizes(60, 900), every=0.02)
     same("a.db", "b.db", table="big")
     a.close(), b.close()
+
+
+def a_collation_that_only_the_host_has_stops_no_other_table():
+    """The node's connection does not have it: it can't write where a key or an index compares by it."""
+    def host(file):
+        conn = connect(file)
+        conn.create_collation("mine", lambda a, b: (a.lower() > b.lower()) - (a.lower() < b.lower()))
+        return conn
+
+    a = host("a.db")
+    a.execute("CREATE TABLE keyed(k TEXT PRIMARY KEY COLLATE mine, x)")
+    a.execute("CREATE TABLE late(id INTEGER PRIMARY KEY, name TEXT)")
+    a.execute("CREATE TABLE plain(id INTEGER PRIMARY KEY, name TEXT)")
+    told = dict(row[:2] for row in a.execute("SELECT * FROM p2p_track('*')"))
+    equal(told, {"keyed": "captured", "late": "tracked", "plain": "tracked"})
+    b = host("b.db")
+    one(b, "SELECT p2p_join(?)", one(a, "SELECT p2p_invite()"))
+    a.execute("INSERT INTO keyed VALUES('A', 1)")
+    a.execute("INSERT INTO late(name) VALUES('A')")
+    until("rows arrive", lambda: "late" in _tables(b) and one(b, "SELECT count(*) FROM late") == 1)
+    # An index makes a table one of those.
+    a.execute("CREATE INDEX by_name ON late(name COLLATE mine)")
+    until("it is captured", lambda: _state(a, "late") == "captured")
+    a.execute("INSERT INTO late(name) VALUES('B')")
+    a.execute("INSERT INTO plain(name) VALUES('A')")
+    until("the others go on", lambda: "plain" in _tables(b) and one(b, "SELECT count(*) FROM plain") == 1)
+    equal(one(b, "SELECT count(*) FROM late"), 1)
+    note = one(a, "SELECT note FROM p2p_tables WHERE name = 'late'")
+    assert "compares by mine, a collation that only the host has" in note, note
+    equal(one(a, "SELECT state FROM p2p_status"), "level")
+    # Without it the table catches up.
+    a.execute("DROP INDEX by_name")
+    until("it is exchanged again", lambda: one(b, "SELECT count(*) FROM late") == 2)
+    equal(_state(a, "late"), "tracked")
+    # So is one that was never announced.
+    a.executescript("BEGIN; CREATE TABLE new(k TEXT PRIMARY KEY COLLATE NOCASE, x); INSERT INTO new SELECT * FROM keyed;"
+                    "DROP TABLE keyed; ALTER TABLE new RENAME TO keyed; COMMIT")
+    until("its row arrives", lambda: "keyed" in _tables(b) and one(b, "SELECT count(*) FROM keyed WHERE k = 'a'") == 1)
+    a.execute("INSERT INTO keyed VALUES('B', 2)")
+    until("and the next", lambda: one(b, "SELECT count(*) FROM keyed") == 2)
+
+
+def _tables(conn):
+    return [name for (name,) in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+
+
+def _state(conn, table):
+    return one(conn, "SELECT state FROM p2p_tables WHERE name = ?", table)

@@ -20,9 +20,9 @@ use super::armed::follow_rename;
 use super::{Definition, ReadError, State, StoreError, columns, dropped, fill, read_listed, realize};
 use crate::schema::element::{self, Changes, Element, Elements};
 use crate::schema::{self, Column};
-use crate::store::Store;
 use crate::store::authors::Authors;
 use crate::store::tables::{Tables, Tracked, column_ids};
+use crate::store::{Store, records};
 
 /// A table as it was when it was last looked at.
 pub(super) struct Known {
@@ -119,12 +119,16 @@ pub(in crate::store) fn note_changes(store: &mut Store) -> Result<Vec<i64>, Stor
         };
         let is_back = dropped::note(store, &known, false)? || dropped::is_made_anew(&store.conn, &known)?;
         let is_same = definition.to_bytes() == known.definition;
+        let is_of_the_host = definition.host_collation().is_some();
         if !is_same && note_change(store, &known, definition)? {
             altered.push(t);
         }
         if is_back {
             dropped::forget(store, t)?;
             altered.push(t);
+        }
+        if is_of_the_host {
+            continue;
         }
         if (known.state == State::Captured || wanted(&store.conn, t)?.is_some()) && realize::realize(store, t)? {
             altered.push(t);
@@ -144,6 +148,9 @@ fn note_change(store: &mut Store, known: &Known, now: Definition) -> Result<bool
     if now.to_bytes().len() > p2pdb_core::limit::DEFINITION_BYTES_MAX {
         return Ok(false);
     }
+    if known.state == State::Captured && !is_in_log(&store.conn, known.t)? {
+        return track_after_all(store, known, &now);
+    }
     if known.state != State::New {
         keep_announced(&store.conn, known)?;
     }
@@ -153,6 +160,10 @@ fn note_change(store: &mut Store, known: &Known, now: Definition) -> Result<bool
         let note = "its PRIMARY KEY is another one than was announced: its changes are captured and not exchanged until it \
                     is as it was; or track it under another name";
         capture_only(&store.conn, known.t, note)?;
+        return Ok(false);
+    }
+    if now.host_collation().is_some() {
+        capture_only(&store.conn, known.t, &super::of_the_host(&now))?;
         return Ok(false);
     }
     let mut changes = element::changes(&old, &new);
@@ -178,6 +189,25 @@ fn note_change(store: &mut Store, known: &Known, now: Definition) -> Result<bool
         super::armed::reconcile(&store.conn, known.t, &now)?;
     }
     Ok(true)
+}
+
+/// Is anything known of it but that its changes are captured? Nothing is of one that could not be announced as it was when it was tracked.
+fn is_in_log(conn: &Connection, t: i64) -> rusqlite::Result<bool> {
+    let sql =
+        format!("SELECT EXISTS(SELECT 1 FROM _p2p_schema WHERE t = ?1) OR EXISTS(SELECT 1 FROM {})", records::table(t));
+    conn.prepare_cached(&sql)?.query_row([t], |row| row.get(0))
+}
+
+/// One that could not be announced, and perhaps can be as it is now. False if not.
+fn track_after_all(store: &mut Store, known: &Known, now: &Definition) -> Result<bool, StoreError> {
+    let (state, note) = super::standing(now, &now.to_bytes());
+    let sql = "UPDATE _p2p_table SET state = ?2, note = ?3 WHERE t = ?1";
+    store.conn.execute(sql, params![known.t, state as i64, note])?;
+    columns::settle(store, known, now, &super::column_ids(&now.stored_names()))?;
+    if state == State::New {
+        super::armed::reconcile(&store.conn, known.t, now)?;
+    }
+    Ok(state == State::New)
 }
 
 /// The table is captured and not exchanged, and why.

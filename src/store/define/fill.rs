@@ -52,13 +52,24 @@ fn stored_default(column: &Column) -> Result<Option<Value>, StoreError> {
     default.first().map(|default| as_stored(column, default)).transpose()
 }
 
-/// A value as a column of this type stores it: told by a database in memory, for here statements may be under way.
 fn as_stored(column: &Column, value: &Value) -> Result<Value, StoreError> {
-    if !Affinity::of(&column.declared).may_change(&Cell::from(value)) {
+    stored_by(Affinity::of(&column.declared), value)
+}
+
+/// A value as a column of this affinity stores it: told by a database in memory, for here statements may be under way.
+pub(in crate::store) fn stored_by(affinity: Affinity, value: &Value) -> Result<Value, StoreError> {
+    if !affinity.may_change(&Cell::from(value)) {
         return Ok(value.clone());
     }
+    let declared = match affinity {
+        Affinity::None => "BLOB",
+        Affinity::Integer => "INTEGER",
+        Affinity::Real => "REAL",
+        Affinity::Numeric => "NUMERIC",
+        Affinity::Text => "TEXT",
+    };
     let conn = Connection::open_in_memory()?;
-    conn.execute_batch(&format!("CREATE TABLE stored(c {})", column.declared))?;
+    conn.execute_batch(&format!("CREATE TABLE stored(c {declared})"))?;
     conn.execute("INSERT INTO stored VALUES(?1)", [BindValue(value)])?;
     let mut stored = conn.query_row("SELECT c FROM stored", [], |row| values_of(row, 1))?;
     Ok(stored.pop().unwrap_or(Value::Null))

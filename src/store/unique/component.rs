@@ -1,5 +1,6 @@
 //! Rows whose values in unique indexes hang on one another.
 
+use p2pdb_core::body::Cell;
 use p2pdb_core::merge::{Key, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::row::RowState;
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::books;
 use crate::store::StoreError;
+use crate::store::define::fill::stored_by;
 use crate::store::rows::SqliteRows;
 
 /// Derived values that a row can't show for another reason: a CHECK. By row and column, the value's canonical bytes.
@@ -229,8 +231,11 @@ fn read(rows: &mut SqliteRows<'_>, name: &Name) -> Result<Option<Member>, StoreE
 fn as_shown(rows: &mut SqliteRows<'_>, state: &RowState) -> Result<Option<Vec<Value>>, StoreError> {
     let table = &rows.table.merge;
     let cells: Vec<_> = (0..table.columns).map(|c| table.cell(state, c)).collect();
-    let shown = rows.resolve(cells.iter().enumerate())?;
-    Ok(shown.ok().map(|cells| cells.iter().map(|cell| cell.to_value().unwrap_or(Value::Null)).collect()))
+    let Ok(shown) = rows.resolve(cells.iter().enumerate())? else { return Ok(None) };
+    let affinity = |c: usize| table.affinities.get(c).copied().unwrap_or_default();
+    // Values that a column's type makes one claim one value: as they are stored they are compared.
+    let stored = |(c, cell): (usize, &Cell<'_>)| stored_by(affinity(c), &cell.to_value().unwrap_or(Value::Null));
+    shown.iter().enumerate().map(stored).collect::<Result<_, _>>().map(Some)
 }
 
 /// What a row claims and shows, and the rows that hold what it claims.
