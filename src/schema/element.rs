@@ -24,7 +24,7 @@ pub enum Element {
     Name,
     /// WITHOUT ROWID, STRICT.
     Options,
-    /// Its primary key.
+    /// Its primary key, AUTOINCREMENT aside: that is each database's own.
     Key,
     /// The name of a column.
     ColumnName(ColumnId),
@@ -263,7 +263,9 @@ impl Definition {
         all.insert(Element::Name, self.name.clone().into_bytes());
         all.insert(Element::Options, vec![u8::from(self.without_rowid) | u8::from(self.strict) << 1]);
         if let Some(key) = &self.key {
-            all.insert(Element::Key, write_piece(key, &ids, bytes::write_key));
+            // AUTOINCREMENT says how this database picks a number, not what a row is.
+            let key = PrimaryKey { is_autoincrement: false, ..key.clone() };
+            all.insert(Element::Key, write_piece(&key, &ids, bytes::write_key));
         }
         for (column, id) in self.columns.iter().zip(&ids) {
             match &column.generated {
@@ -369,7 +371,9 @@ impl Definition {
         if let Some(says) = elements.get(&Element::Key) {
             let key =
                 read_piece(says, &ids, bytes::read_key).map_err(|e| format!("the primary key can't be read: {e}"))?;
-            all.key = Some(key.ok_or("a column of the primary key is gone")?);
+            let key = key.ok_or("a column of the primary key is gone")?;
+            let is_autoincrement = key.is_rowid && here.key.as_ref().is_some_and(|own| own.is_autoincrement);
+            all.key = Some(PrimaryKey { is_autoincrement, ..key });
         }
         let own: BTreeMap<Element, Constraint> = here.constraints(&here_ids).map(|(e, _, piece)| (e, piece)).collect();
         for (element, says) in elements {

@@ -274,7 +274,8 @@ pub(super) fn to_be_tracked(conn: &Connection) -> Result<Vec<String>, StoreError
     let mut fresh = Vec::new();
     if is_on == Some(true) {
         for name in kinds::tables(conn)? {
-            if listed(conn, &name)?.is_empty() && kinds::read_trackable(conn, &name).is_ok() {
+            let is_other = kinds::made_in(conn, &name)?.is_none();
+            if is_other && listed(conn, &name)?.is_empty() && kinds::read_trackable(conn, &name).is_ok() {
                 fresh.push(name);
             }
         }
@@ -285,6 +286,13 @@ pub(super) fn to_be_tracked(conn: &Connection) -> Result<Vec<String>, StoreError
 fn track_these(conn: &Connection, names: &[String]) -> Result<Vec<(String, Decision)>, StoreError> {
     let mut decisions = Vec::with_capacity(names.len());
     for name in names {
+        if let Some(other) = kinds::made_in(conn, name)?
+            && listed(conn, name)?.is_empty()
+        {
+            let why = format!("\"{other}\" is made anew in it; rename it, or track it by its name");
+            decisions.push((name.clone(), Decision::Skipped(why)));
+            continue;
+        }
         let decision = match track(conn, name, "") {
             Ok(tracking) => Decision::Tracked(tracking),
             Err(StoreError::Table(why)) => Decision::Skipped(why),

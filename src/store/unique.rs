@@ -120,6 +120,10 @@ fn show(rows: &mut SqliteRows<'_>, component: Component) -> Result<Refused, Stor
             continue;
         }
         if !member.differs(place) {
+            if member.shown.is_some() {
+                // Nothing is in its way: it was tried with what it was written with, and shows another value already.
+                rows.set_stuck(&member.key, None)?;
+            }
             continue;
         }
         if member.shown.is_some() {

@@ -171,7 +171,7 @@ fn note_change(store: &mut Store, known: &Known, now: Definition) -> Result<bool
     let is_other = |(element, _): &(Element, _)| matches!(element, Element::Column(id) if known.columns.contains(id));
     let mut must_compare = !columns.starts_with(&known.columns) || changes.iter().any(is_other);
     for (column, id) in now.stored().zip(&columns).filter(|(_, id)| !known.columns.contains(id)) {
-        let (fill, is_shown) = fill::of_new(&now, column)?;
+        let (fill, is_shown) = fill::of_new(&store.conn, &now, column)?;
         must_compare |= !is_shown;
         changes.push((Element::Fill(*id), Some(element::write_fill(&fill))));
     }

@@ -73,6 +73,22 @@ pub(super) fn tables(conn: &Connection) -> Result<Vec<String>, StoreError> {
     Ok(tables)
 }
 
+/// How Django and Alembic call the table in which they make another one anew. Python's sqlite3 commits each CREATE TABLE that
+/// begins no transaction, so one may be met half made.
+const MAKING: [&str; 2] = ["new__", "_alembic_tmp_"];
+
+/// The table that is made anew in this one: tracked as a table of its own, it would become that one's twin when it is done.
+pub(super) fn made_in<'a>(conn: &Connection, table: &'a str) -> rusqlite::Result<Option<&'a str>> {
+    let made = |prefix: &&str| table.get(..prefix.len()).filter(|head| head.eq_ignore_ascii_case(prefix)).is_some();
+    let Some(other) = MAKING.iter().find(|p| made(p)).and_then(|prefix| table.get(prefix.len()..)) else {
+        return Ok(None);
+    };
+    let sql = "SELECT EXISTS(SELECT 1 FROM _p2p_table WHERE name = ?1 COLLATE NOCASE)
+               OR EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE)";
+    let is_there: bool = conn.prepare_cached(sql)?.query_row([other], |row| row.get(0))?;
+    Ok(is_there.then_some(other))
+}
+
 /// What else is in the schema of the main database and can't be tracked, with the reason: views, virtual tables and their parts. Left
 /// out is what is SQLite's or ours.
 ///

@@ -280,6 +280,114 @@ fn rebuild(r: &Replica, columns: &str, copied: &str) {
     ));
 }
 
+/// Django adds a column that can't be NULL by a rebuild that gives each row its default, and leaves no DEFAULT in the schema.
+#[test]
+fn what_a_rebuild_gave_to_all_rows_a_peers_rows_from_meanwhile_show_too() {
+    for (kind, given, shown) in [("TEXT", "'grey'", "grey"), ("INTEGER", "7", "7"), ("TEXT COLLATE NOCASE", "'x'", "x")]
+    {
+        let (mut a, mut b) = sale();
+        rebuild(
+            &a,
+            &format!("id INTEGER PRIMARY KEY, item TEXT, qty INTEGER, tone {kind} NOT NULL"),
+            &format!("id, item, qty, {given}"),
+        );
+        b.run("INSERT INTO sale VALUES(3, 'salt', 1); UPDATE sale SET qty = 8 WHERE id = 1");
+        a.seal(2000);
+        assert_eq!(a.one("SELECT count(*) FROM _p2p_mark"), Sql::Integer(0));
+        meet(&mut a, &mut b, "sale");
+        let tones = "SELECT group_concat(id || ' ' || qty || ' ' || tone, ', ') FROM (SELECT * FROM sale ORDER BY id)";
+        assert_eq!(text(&b, tones), format!("1 8 {shown}, 2 1 {shown}, 3 1 {shown}"));
+        b.run("UPDATE sale SET tone = 'red' WHERE id = 3");
+        meet(&mut a, &mut b, "sale");
+        assert_eq!(text(&a, "SELECT tone FROM sale WHERE id = 3"), "red");
+    }
+}
+
+#[test]
+fn what_a_rebuild_gave_to_each_row_is_that_rows_alone() {
+    for given in
+        ["item", "CASE id WHEN 1 THEN 'x' ELSE 'X' END", "CASE id WHEN 1 THEN 1 ELSE 1.0 END", "zeroblob(2000)"]
+    {
+        let (mut a, mut b) = sale();
+        rebuild(
+            &a,
+            "id INTEGER PRIMARY KEY, item TEXT, qty INTEGER, tone BLOB COLLATE NOCASE NOT NULL",
+            &format!("id, item, qty, {given}"),
+        );
+        b.run("INSERT INTO sale VALUES(3, 'salt', 1)");
+        let tones = "SELECT group_concat(quote(tone), ', ') FROM (SELECT * FROM sale WHERE id < 3 ORDER BY id)";
+        let before = text(&a, tones);
+        meet(&mut a, &mut b, "sale");
+        assert_eq!(text(&b, tones), before, "{given}");
+        assert_eq!(text(&b, "SELECT quote(tone) FROM sale WHERE id = 3"), "X''", "{given}");
+    }
+}
+
+/// Alembic's rebuild forgets AUTOINCREMENT. It says how numbers are picked; each database goes on as it did.
+#[test]
+fn autoincrement_comes_and_goes_and_the_key_is_the_same() {
+    for (before, after) in [("", " AUTOINCREMENT"), (" AUTOINCREMENT", "")] {
+        let schema = format!("CREATE TABLE sale(id INTEGER PRIMARY KEY{before}, item TEXT, qty INTEGER)");
+        let (mut a, mut b) = pair(&schema, "sale", "INSERT INTO sale VALUES(1, 'tea', 2), (2, 'milk', 1)");
+        rebuild(
+            &a,
+            &format!("id INTEGER PRIMARY KEY{after}, item TEXT, qty INTEGER, at TEXT DEFAULT 'x'"),
+            "id, item, qty, 'x'",
+        );
+        b.run("INSERT INTO sale(item) VALUES('salt')");
+        meet(&mut a, &mut b, "sale");
+        a.run("INSERT INTO sale(item) VALUES('rice')");
+        rebuild(&b, "id INTEGER PRIMARY KEY AUTOINCREMENT, item TEXT, qty INTEGER, at TEXT DEFAULT 'x'", "*");
+        meet(&mut a, &mut b, "sale");
+        for r in [&a, &b] {
+            assert_eq!(r.one("SELECT count(*) || ' ' || count(at) FROM sale"), Sql::Text("4 4".into()));
+        }
+        let has = |r: &Replica| r.one("SELECT sql LIKE '%AUTOINCREMENT%' FROM sqlite_schema WHERE name = 'sale'");
+        assert_eq!((has(&a), has(&b)), (Sql::Integer(i64::from(!after.is_empty())), Sql::Integer(1)));
+    }
+}
+
+/// Python's sqlite3 commits a CREATE TABLE at once, so Alembic's rebuild can be looked at between its statements.
+#[test]
+fn a_rebuild_that_is_met_half_done_is_one() {
+    for making in ["_alembic_tmp_sale", "new__sale"] {
+        let (mut a, mut b) = sale();
+        crate::store::define::track_all(&a.user).unwrap();
+        b.run("UPDATE sale SET qty = 7 WHERE id = 1; INSERT INTO sale VALUES(3, 'salt', 1)");
+        a.run(&format!("CREATE TABLE {making}(id INTEGER PRIMARY KEY, item TEXT, qty INTEGER, at TEXT DEFAULT 'x')"));
+        a.seal(2000);
+        // What it writes begins a transaction there.
+        a.run(&format!(
+            "BEGIN; INSERT INTO {making}(id, item, qty) SELECT * FROM sale; DROP TABLE sale;
+             ALTER TABLE {making} RENAME TO sale; COMMIT"
+        ));
+        a.seal(2001);
+        meet(&mut a, &mut b, "sale");
+        assert_eq!(text(&b, "SELECT group_concat(qty || at) FROM (SELECT * FROM sale ORDER BY id)"), "7x,1x,1x");
+    }
+    let (a, _) = sale();
+    a.run("CREATE TABLE new__bill(id INTEGER PRIMARY KEY)");
+    let decided = crate::store::define::track_all(&a.user).unwrap();
+    assert_eq!(decided.last().map(|d| d.0.as_str()), Some("new__bill"));
+    assert!(matches!(decided.last(), Some((_, crate::store::define::Decision::Tracked(_)))));
+}
+
+#[test]
+fn a_row_that_shows_another_value_is_not_listed_as_stuck_when_its_table_is_altered_again() {
+    let (mut a, mut b) = sale();
+    rebuild(&a, "id INTEGER PRIMARY KEY, item TEXT UNIQUE, qty INTEGER CHECK(qty >= 0)", "*");
+    a.seal(2000);
+    a.run("CREATE INDEX by_qty ON sale(qty)");
+    a.seal(2001);
+    b.run("INSERT INTO sale VALUES(3, 'rice', -1), (4, 'tea', 1)");
+    meet(&mut a, &mut b, "sale");
+    for r in [&a, &b] {
+        assert_eq!(r.one("SELECT count(*) || ' ' || count(DISTINCT item) FROM sale"), Sql::Text("3 3".into()));
+        // The debt alone.
+        assert_eq!(r.rows("SELECT reason LIKE 'CHECK%' FROM _p2p_stuck"), [[Sql::Integer(1)]]);
+    }
+}
+
 #[test]
 fn a_rebuild_that_changes_types_and_constraints_is_brought_about_at_a_peer() {
     let (mut a, mut b) = sale();
