@@ -124,7 +124,9 @@ pub(in crate::store) fn note_changes(store: &mut Store) -> Result<Vec<i64>, Stor
             altered.push(t);
         }
         if is_back {
-            dropped::forget(store, t)?;
+            if !dropped::is_rebuilt(store, t)? {
+                dropped::forget(store, t)?;
+            }
             altered.push(t);
         }
         if is_of_the_host {

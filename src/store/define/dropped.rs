@@ -1,23 +1,28 @@
 //! Tables that somebody drops. The rows of the others stay: that a table is gone somewhere is told and shown, and who wants it gone
 //! drops it.
 //!
-//! One that is there again is a table as if it had come from a peer: the log is merged into it once more, and rows that its user put
+//! One that is there again, and does not hold the rows that it had, is a table as if it had come from a peer: the log is merged into it once more, and rows that its user put
 //! there meanwhile are new ones beside those. To take it for a table whose rows were all deleted would delete them everywhere.
 
-use p2pdb_core::body::{Body, Kind, unpack};
+use p2pdb_core::body::{Body, Cell, Kind, unpack};
 use p2pdb_core::digest;
 use p2pdb_core::id::{AuthorId, Seq, TableId};
 use p2pdb_core::record::{AuthorNumbers, Record};
+use p2pdb_core::value::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::alter::{Known, keep_announced};
 use super::existing::has_rows;
 use super::{State, StoreError};
 use crate::capture::DELETED;
+use crate::quote::Quoted;
 use crate::schema::element::Element;
-use crate::store::rows::key_of;
+use crate::store::rows::{Shared, SqliteRows, key_of};
 use crate::store::tables::Tables;
 use crate::store::{Store, records};
+
+/// Rows that are looked at to tell a table that was rebuilt from another one.
+const SAMPLE: usize = 16;
 
 /// What is kept about the rows of a table, besides their records.
 const BOOKS: [&str; 10] = [
@@ -81,6 +86,36 @@ pub(super) fn is_made_anew(conn: &Connection, known: &Known) -> Result<bool, Sto
     let is_live: bool = conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;
     let records = records::table(known.t);
     Ok(!is_live && known.state == State::Tracked && !has_rows(conn, &known.name)? && has_rows(conn, &records)?)
+}
+
+/// Does a table that is there again hold the rows that it had? Then it was rebuilt, and looked at midway.
+pub(super) fn is_rebuilt(store: &mut Store, t: i64) -> Result<bool, StoreError> {
+    store.tables = Tables::load(&store.conn)?;
+    let Store { conn, tables, authors, hasher, digest, flags, .. } = store;
+    let Some(table) = tables.get(t) else { return Ok(false) };
+    let records = records::table(t);
+    if table.merge.has_nameless {
+        let sql = format!("SELECT (SELECT count(*) FROM main.{}) * 2 >= count(*) FROM {records}", Quoted(&table.name));
+        return Ok(conn.query_row(&sql, [], |row| row.get(0))?);
+    }
+    let mut rows = SqliteRows::new(Shared { conn, tables, hasher, flags }, table, authors, digest)?;
+    let mut statement = conn.prepare(&format!("SELECT key, record FROM {records} LIMIT {SAMPLE}"))?;
+    let mut found = statement.query([])?;
+    let (mut same, mut other) = (0, 0);
+    while let Some(row) = found.next()? {
+        let Some(key) = key_of(row.get_ref(0)?) else { continue };
+        let record = Record::unpack(row.get_ref(1)?.as_blob()?, rows.authors)?;
+        if record.is_hidden {
+            continue;
+        }
+        let shown = rows.visible(&key)?.map(|values| rows.logged(values)).transpose()?.unwrap_or_default();
+        let is_same =
+            |(c, value): &(usize, &Value)| rows.hash_shown(&record, *c) == rows.shared.hasher.hash(&Cell::from(*value));
+        let alike = shown.iter().enumerate().filter(is_same).count();
+        let is_alike = !shown.is_empty() && alike * 2 >= shown.len();
+        (same, other) = (same + usize::from(is_alike), other + usize::from(!is_alike));
+    }
+    Ok(same > 0 && same >= other)
 }
 
 /// Forgets the merged rows of a table that is there again: what the log says of it waits, as if the table had only now come.

@@ -114,6 +114,34 @@ fn rows_put_into_a_table_that_is_created_again_stand_beside_those_that_come_back
     assert_eq!(a.view(|view| view.conflicts()).unwrap().len(), 0);
 }
 
+/// Not in one transaction, and looked at after each step: it is a rebuild all the same.
+#[test]
+fn a_rebuild_that_is_met_between_its_steps_doubles_no_row() {
+    let (mut a, mut b) = pair();
+    let steps = [
+        "CREATE TABLE new__sale(id INTEGER PRIMARY KEY, item TEXT, qty INTEGER DEFAULT 1)",
+        "INSERT INTO new__sale(id, item) SELECT id, item FROM sale",
+        "DROP TABLE sale",
+        "ALTER TABLE new__sale RENAME TO sale",
+        "CREATE TABLE new__log(line, n, more)",
+        "INSERT INTO new__log(line, n) SELECT line, n FROM log",
+        "DROP TABLE log",
+        "ALTER TABLE new__log RENAME TO log",
+    ];
+    for (step, sql) in steps.into_iter().enumerate() {
+        a.run(sql);
+        look(&mut a, 2000 + step as u64);
+        b.take(&a);
+    }
+    b.run("UPDATE sale SET item = 'green tea' WHERE id = 1");
+    b.seal(4000);
+    sync(&mut a, &mut b);
+    a.equals(&b, &["sale", "log"]);
+    let items = "SELECT group_concat(item || qty) FROM (SELECT item, qty FROM sale ORDER BY id)";
+    assert_eq!(b.one(items), Sql::Text("green tea1,milk1".into()));
+    assert_eq!(a.one("SELECT count(*) FROM log"), Sql::Integer(2));
+}
+
 #[test]
 fn a_table_that_was_emptied_and_rebuilt_stays_empty() {
     let (mut a, mut b) = pair();
