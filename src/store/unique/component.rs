@@ -1,5 +1,6 @@
 //! Rows whose values in unique indexes hang on one another.
 
+use p2pdb_core::body::Cell;
 use p2pdb_core::merge::{Key, Rows};
 use p2pdb_core::name::Name;
 use p2pdb_core::row::RowState;
@@ -228,7 +229,9 @@ fn read(rows: &mut SqliteRows<'_>, name: &Name) -> Result<Option<Member>, StoreE
 /// The merged values as the table would show them; none while a row that they refer to is not there.
 fn as_shown(rows: &mut SqliteRows<'_>, state: &RowState) -> Result<Option<Vec<Value>>, StoreError> {
     let table = &rows.table.merge;
-    let cells: Vec<_> = (0..table.columns).map(|c| table.cell(state, c)).collect();
+    let mut cells: Vec<_> = (0..table.columns).map(|c| table.cell(state, c)).collect();
+    let stand_ins = rows.standing_in(&cells)?;
+    stand_ins.iter().for_each(|(c, value)| cells[*c] = Cell::from(value));
     let shown = rows.resolve(cells.iter().enumerate())?;
     Ok(shown.ok().map(|cells| cells.iter().map(|cell| cell.to_value().unwrap_or(Value::Null)).collect()))
 }
