@@ -145,6 +145,15 @@ CREATE TABLE IF NOT EXISTS _p2p_literal(
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _p2p_literal_value ON _p2p_literal(parent, value);
 
+-- References of visible rows that show NULL or a default, for the row that they mean is not visible.
+CREATE TABLE IF NOT EXISTS _p2p_dangling(
+  t INTEGER NOT NULL, name NOT NULL, col INTEGER NOT NULL,
+  parent INTEGER NOT NULL,                        -- the table that the column refers to
+  meant BLOB NOT NULL,                            -- the row, by name
+  PRIMARY KEY(t, name, col)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _p2p_dangling_meant ON _p2p_dangling(parent, meant);
+
 -- While a local atomic group is open: names of rows whose key another row, or none, has now.
 CREATE TABLE IF NOT EXISTS _p2p_before(
   t INTEGER NOT NULL, key NOT NULL, name BLOB NOT NULL,

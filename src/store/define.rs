@@ -28,6 +28,7 @@ pub(super) use armed::reconcile_all;
 pub(super) use build::build;
 pub use build::retry_parked;
 pub use existing::{any_rows, set_existing, tracked};
+pub(super) use fill::stored_default;
 pub use kinds::left_alone;
 
 /// How a table takes part, as `_p2p_table.state` keeps it.

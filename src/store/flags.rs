@@ -30,8 +30,12 @@ pub(super) struct TableFlags {
     pub(super) contends: bool,
     /// the list of plain values in columns for references,
     pub(super) literals: bool,
-    /// the same, as the table that they refer to?
+    /// the same, as the table that they refer to,
     pub(super) meant: bool,
+    /// the list of references that show something else than a row they mean,
+    pub(super) dangling: bool,
+    /// the same, as the table that they refer to?
+    pub(super) dangled: bool,
 }
 
 /// The flags of one transaction.
@@ -46,10 +50,16 @@ pub(super) struct Flags {
     pub(super) is_lenient: Cell<bool>,
     /// Where rows without a key are whose records were not put since, or that they are not in their table: (table, birth).
     pub(super) places: RefCell<BTreeMap<(i64, Dot), Option<i64>>>,
+    /// A row that references are taken from is about to go, and is still there.
+    pub(super) is_leaving: Cell<bool>,
     /// Ids that came free while rows were parked: (table, id).
     pub(super) freed: RefCell<Vec<(i64, i64)>>,
     /// Rows between which unique indexes are to decide: (table, name).
     pub(super) contended: RefCell<BTreeSet<(i64, Name)>>,
+    /// Rows that came, of tables whose rows others refer to and do not show: (table, name).
+    pub(super) came: RefCell<BTreeSet<(i64, Name)>>,
+    /// Rows that are to show anew what they refer to: (table, name).
+    pub(super) again: RefCell<BTreeSet<(i64, Name)>>,
     /// What rows in such indexes show or claim since a moment ago, or no more: (table, index, tuple).
     pub(super) moved: RefCell<BTreeSet<(i64, usize, Tuple)>>,
     /// Rows that may have moved, and tables that came.
@@ -64,7 +74,9 @@ const READ: &str = "SELECT
     EXISTS(SELECT 1 FROM _p2p_stuck WHERE t = ?1),
     EXISTS(SELECT 1 FROM _p2p_literal WHERE t = ?1),
     EXISTS(SELECT 1 FROM _p2p_literal WHERE parent = ?1),
-    EXISTS(SELECT 1 FROM _p2p_contend WHERE t = ?1)";
+    EXISTS(SELECT 1 FROM _p2p_contend WHERE t = ?1),
+    EXISTS(SELECT 1 FROM _p2p_dangling WHERE t = ?1),
+    EXISTS(SELECT 1 FROM _p2p_dangling WHERE parent = ?1)";
 
 impl Flags {
     /// Forgets all: another transaction begins.
@@ -86,6 +98,8 @@ impl Flags {
                 literals: row.get(5)?,
                 meant: row.get(6)?,
                 contends: row.get(7)?,
+                dangling: row.get(8)?,
+                dangled: row.get(9)?,
             })
         })?;
         self.tables.borrow_mut().insert(t, flags);

@@ -158,12 +158,14 @@ impl SqliteRows<'_> {
         Ok((cells.iter().filter_map(Cell::to_value).collect(), missing))
     }
 
-    /// Cells ready to bind: references replaced by what they show, or the refusal if they show nothing.
+    /// Cells ready to bind: references replaced by what they show, or the refusal if one shows nothing: if it is a weak one alone
+    /// that is said.
     pub(super) fn resolve<'a>(
         &mut self,
         cells: impl Iterator<Item = (usize, &'a Cell<'a>)>,
     ) -> Result<Result<Vec<Cell<'a>>, Refusal>, StoreError> {
         let mut resolved = Vec::new();
+        let mut is_weak = false;
         for (column, cell) in cells {
             let parent = self.table.refs.get(&column).copied();
             resolved.push(match (cell, parent) {
@@ -171,6 +173,10 @@ impl SqliteRows<'_> {
                     Some(Value::Integer(id)) => Cell::Integer(id),
                     // Rows that come back together: what they refer to among themselves follows.
                     None if self.shared.flags.is_lenient.get() => Cell::Null,
+                    Some(_) | None if self.table.merge.weak.contains(&column) => {
+                        is_weak = true;
+                        Cell::Null
+                    }
                     Some(_) | None => return Ok(Err(Refusal::no_parent())),
                 },
                 (Cell::Ref(_), None) => {
@@ -179,6 +185,6 @@ impl SqliteRows<'_> {
                 (cell, _) => cell.clone(),
             });
         }
-        Ok(Ok(resolved))
+        Ok(if is_weak { Err(Refusal::weak()) } else { Ok(resolved) })
     }
 }

@@ -1,4 +1,5 @@
-//! Rows that refer to a row that leaves the table: they are hidden with it, and with them those that refer to them.
+//! Rows that refer to a row that leaves the table: they are hidden with it, and with them those that refer to them; or show
+//! something else in its place, where their foreign key says so.
 //!
 //! What they mean can only be told while the row that goes still has its record, so the states of all are taken first
 //! and only then the first is moved. Walks a list, never the stack: how deep a tree of rows is, a peer decides.
@@ -7,28 +8,39 @@ use p2pdb_core::merge::{Key, Refusal};
 use p2pdb_core::row::RowState;
 use p2pdb_core::value::Value;
 use rusqlite::params_from_iter;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::StoreError;
 use super::rows::{BindValue, SqliteRows, values_of};
 use super::tables::Tracked;
 use crate::quote::Quoted;
 
-/// Parks all rows that refer to the row under `key`, which is about to go.
+/// A row that goes, or one that refers to it.
+struct Leaving {
+    t: i64,
+    key: Key,
+    /// The key that it shows.
+    visible: Vec<Value>,
+    state: RowState,
+}
+
+/// Parks all rows that can't be without the row under `key`, which is about to go; from others it takes the reference.
 pub(super) fn park(rows: &mut SqliteRows<'_>, key: &Key) -> Result<(), StoreError> {
     // Rows are referred to by keys of one column.
     let Some(value) = rows.key_params(key)?.and_then(|v| v.into_iter().next()) else { return Ok(()) };
     let mut met = BTreeSet::from([(rows.table.t, key.clone())]);
     let mut todo = vec![(rows.table.t, value)];
-    let mut found: Vec<(i64, Key, Vec<Value>, RowState)> = Vec::new();
+    let mut parked: Vec<Leaving> = Vec::new();
+    let mut left: BTreeMap<(i64, Key), (BTreeSet<usize>, RowState)> = BTreeMap::new();
     while let Some((t, value)) = todo.pop() {
         for (child, column) in rows.shared.tables.referring(t) {
+            let is_weak = child.merge.weak.contains(&column);
             let mut visible = referring_rows(rows, child, column, &value)?;
             visible.extend(super::unique::orphans(rows, child, column, t, &value)?);
             for visible in visible {
                 let mut below = SqliteRows::new(rows.shared, child, rows.authors, rows.digest)?;
                 let Some(key) = below.key_shown(&visible)? else { continue };
-                if !met.insert((child.t, key.clone())) {
+                if met.contains(&(child.t, key.clone())) {
                     continue;
                 }
                 let state = below.merging(|merge| merge.state_of(&key))?;
@@ -36,23 +48,33 @@ pub(super) fn park(rows: &mut SqliteRows<'_>, key: &Key) -> Result<(), StoreErro
                 else {
                     continue;
                 };
+                if is_weak {
+                    left.entry((child.t, key)).or_insert_with(|| (BTreeSet::new(), state)).0.insert(column);
+                    continue;
+                }
+                met.insert((child.t, key.clone()));
                 if !child.referring.is_empty()
                     && let Some(value) = visible.first()
                 {
                     todo.push((child.t, value.clone()));
                 }
-                found.push((child.t, key, visible, state));
+                parked.push(Leaving { t: child.t, key, visible, state });
             }
         }
     }
     let why = Refusal::no_parent();
-    for (t, key, visible, state) in found {
+    for Leaving { t, key, visible, state } in parked {
         let Some(child) = rows.shared.tables.get(t) else { continue };
         let mut below = SqliteRows::new(rows.shared, child, rows.authors, rows.digest)?;
         // By the key that it shows: one that is made of references can't be told once the rows they mean are hidden.
         below.delete(&visible)?;
         let freed = below.merging(|merge| merge.park(&key, state, &why))?;
         rows.shared.flags.freed.borrow_mut().extend(freed.map(|id| (t, id)));
+    }
+    for ((t, key), (columns, state)) in left {
+        let Some(child) = rows.shared.tables.get(t).filter(|_| !met.contains(&(t, key.clone()))) else { continue };
+        let mut below = SqliteRows::new(rows.shared, child, rows.authors, rows.digest)?;
+        super::dangling::let_go(&mut below, &key, &columns.into_iter().collect::<Vec<_>>(), state)?;
     }
     Ok(())
 }

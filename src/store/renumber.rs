@@ -41,6 +41,7 @@ pub(super) fn renumber(rows: &mut SqliteRows<'_>, moves: &[(i64, i64)]) -> Resul
         follow(rows)?;
     }
     super::unique::follow_moves(rows)?;
+    super::dangling::moved(rows)?;
     super::literal::restore(rows)
 }
 

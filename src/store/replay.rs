@@ -15,13 +15,14 @@ use crate::capture;
 use crate::quote::Quoted;
 
 /// The private tables that a merge fills, the records beside each table aside.
-const MERGED: [&str; 8] = [
+const MERGED: [&str; 9] = [
     "_p2p_moved",
     "_p2p_claim",
     "_p2p_stuck",
     "_p2p_contend",
     "_p2p_repair",
     "_p2p_literal",
+    "_p2p_dangling",
     "_p2p_conflict",
     "_p2p_withheld",
 ];

@@ -40,8 +40,8 @@ pub fn resolve(conn: &Connection, id: i64, choice: Choice) -> Result<String, Sto
     let line = all.iter().find(|line| line.id == id).ok_or_else(none)?;
     let row: Vec<_> = all.iter().filter(|l| (&l.table, &l.name) == (&line.table, &line.name)).collect();
     match (choice, &line.fate) {
-        (Choice::Kept, fate) => keep(&mut view, line, matches!(fate, Fate::Overwritten | Fate::Taken)),
-        (Choice::Lost, Fate::Overwritten | Fate::Taken) => write(&mut view, line),
+        (Choice::Kept, fate) => keep(&mut view, line, matches!(fate, Fate::Overwritten | Fate::Taken | Fate::Dangling)),
+        (Choice::Lost, Fate::Overwritten | Fate::Taken | Fate::Dangling) => write(&mut view, line),
         (Choice::Lost, Fate::Deleted) => insert_again(&mut view, line, &row),
         (Choice::Lost, Fate::Hidden(_)) => show_again(&mut view, line),
     }
@@ -70,7 +70,7 @@ fn keep(view: &mut View<'_>, line: &ConflictLine, is_column: bool) -> Result<Str
         Ok(match &line.fate {
             Fate::Hidden(_) => format!("{table} {key} is let go"),
             Fate::Deleted => format!("{table} {key} stays deleted"),
-            Fate::Overwritten | Fate::Taken => format!("{table} {key}: {column} stays as it is shown"),
+            Fate::Overwritten | Fate::Taken | Fate::Dangling => format!("{table} {key}: {column} stays as it is shown"),
         })
     })?;
     told.ok_or_else(|| gone(line))

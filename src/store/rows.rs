@@ -423,13 +423,13 @@ impl Rows for SqliteRows<'_> {
         super::renumber::renumber(self, moves)
     }
 
-    fn is_provisional(&self) -> bool {
-        self.shared.flags.is_lenient.get()
+    fn stand_ins(&mut self, cells: &[Cell<'_>]) -> Result<Vec<(usize, Value)>, StoreError> {
+        self.standing_in(cells)
     }
 
     fn missing(&mut self, cells: &[Cell<'_>]) -> Result<Option<Refusal>, StoreError> {
         let refs = cells.iter().enumerate().filter(|(_, c)| matches!(c, Cell::Ref(_)));
-        Ok(self.resolve(refs)?.err())
+        Ok(self.resolve(refs)?.err().filter(|refusal| !refusal.is_weak))
     }
 
     fn before_gone(&mut self, key: &Key) -> Result<(), StoreError> {
@@ -438,6 +438,15 @@ impl Rows for SqliteRows<'_> {
 
     fn set_literals(&mut self, key: &Key, literals: &[(usize, Value)]) -> Result<(), StoreError> {
         super::literal::set(self, key, literals)
+    }
+
+    fn set_dangling(&mut self, key: &Key, name: &Name, dangling: &[(usize, Name)]) -> Result<(), StoreError> {
+        super::dangling::set(self, key, name, dangling)
+    }
+
+    fn came(&mut self, name: &Name) -> Result<(), StoreError> {
+        super::dangling::came(self, name);
+        Ok(())
     }
 
     fn repairs(&mut self, name: &Name) -> Result<Vec<(usize, Value)>, StoreError> {
@@ -548,7 +557,7 @@ impl Rows for SqliteRows<'_> {
 
     fn set_stuck(&mut self, key: &Key, why: Option<&Refusal>) -> Result<(), StoreError> {
         match why {
-            Some(Refusal { why, waits, contends }) => {
+            Some(Refusal { why, waits, contends, .. }) => {
                 self.raise(|flags| (flags.stuck, flags.waits) = (true, flags.waits || *waits));
                 // Of an index that the rule does not know it is tried again, as with any other constraint.
                 let waits_for = if *contends && !self.table.uniques.is_empty() { 2 } else { i64::from(*waits) };

@@ -18,6 +18,7 @@ use super::{Store, StoreError};
 mod alias;
 mod batch;
 mod contend;
+mod dangle;
 mod decide;
 mod follow;
 mod marker;

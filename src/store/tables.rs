@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use std::collections::BTreeMap;
 
 use super::define::alter::{self, ALTERED, UNTOLD};
+use super::reference::Mode;
 use super::rows::BindValue;
 use super::unique::index::Unique;
 use super::{StoreError, records};
@@ -33,6 +34,8 @@ pub(crate) struct Tracked {
     pub(crate) groups: Vec<Vec<usize>>,
     /// Columns that mean a row of another table: that table's number. Only where ids can move.
     pub(crate) refs: BTreeMap<usize, i64>,
+    /// What a foreign key of one column says of rows whose parent is not visible, by its column.
+    pub(crate) modes: BTreeMap<usize, Mode>,
     /// Columns of any table that mean rows of this one: (table, column).
     pub(crate) referring: Vec<(i64, usize)>,
     /// Its unique indexes, as rule P5 sees them.
@@ -232,6 +235,8 @@ impl Tables {
             if let Some(child) = self.all.get_mut(&t) {
                 child.refs.insert(column, parent);
                 child.merge.refs = child.refs.keys().copied().collect();
+                let is_weak = |c: &usize| child.modes.get(c).is_some_and(Mode::is_weak);
+                child.merge.weak = child.merge.refs.iter().copied().filter(is_weak).collect();
             }
             if let Some(parent) = self.all.get_mut(&parent) {
                 parent.referring.push((t, column));
@@ -266,6 +271,19 @@ fn foreign_keys(conn: &Connection, child: &Tracked, tables: &Tables) -> Result<V
     Ok(found)
 }
 
+/// The modes of a table's foreign keys of one column.
+fn modes(definition: &Definition, names: &[String]) -> Result<BTreeMap<usize, Mode>, StoreError> {
+    let mut modes = BTreeMap::new();
+    for key in &definition.foreign_keys {
+        let [column] = key.columns[..] else { continue };
+        let name = definition.columns.get(column).map(|c| c.name.as_str()).unwrap_or_default();
+        if let Some(number) = names.iter().position(|n| n.eq_ignore_ascii_case(name)) {
+            modes.insert(number, Mode::of(definition, column, key.on_delete)?);
+        }
+    }
+    Ok(modes)
+}
+
 /// The ids of a table's columns, as `_p2p_table.columns` keeps them.
 pub(super) fn column_ids(bytes: &[u8]) -> Vec<ColumnId> {
     bytes.chunks_exact(4).map(|c| ColumnId([c[0], c[1], c[2], c[3]])).collect()
@@ -293,6 +311,7 @@ pub(super) fn merged(id: TableId, definition: &Definition, columns: &[ColumnId],
         has_nameless,
         columns: names.len(),
         refs: Vec::new(),
+        weak: Vec::new(),
         order,
         affinities: affinities.collect(),
         fills: BTreeMap::new(),
@@ -346,6 +365,7 @@ impl Tracked {
         let alone = format!("_p2p_alone_{t}_{cookie}");
         let uniques = super::unique::index::of(&def, &name, &names, &key, &sql.key, &alone);
         let (refs, referring) = (BTreeMap::new(), Vec::new());
+        let modes = modes(&def, &names)?;
         Ok(Some(Self {
             t,
             name,
@@ -354,6 +374,7 @@ impl Tracked {
             names,
             groups,
             refs,
+            modes,
             referring,
             uniques,
             is_new,

@@ -14,6 +14,7 @@ mod identity;
 mod mirror;
 mod nameless;
 mod natural;
+mod references;
 mod resolve;
 mod runs;
 mod steps;

@@ -218,7 +218,9 @@ pub(super) fn orphans(
     let mut below = SqliteRows::new(shared, child, rows.authors, rows.digest)?;
     let mut found = Vec::new();
     for (name, key, is_hidden) in referring(&mut below, column, &meant)? {
-        if is_hidden {
+        if is_hidden && child.merge.weak.contains(&column) {
+            below.contend(&name)?;
+        } else if is_hidden {
             below.uncontend(&name)?;
             below.set_stuck(&key, Some(&Refusal::no_parent()))?;
         } else {

@@ -90,7 +90,7 @@ fn is_free(
     Ok(rows.missing(&cells)?.is_none())
 }
 
-/// Shows them: first without what they refer to among themselves, then with it.
+/// Shows them: first without what they refer to among themselves, then with it. What can't stand with it after all is hidden again.
 pub(super) fn show(
     shared: Shared<'_>,
     authors: &mut Authors,
@@ -104,30 +104,11 @@ pub(super) fn show(
     });
     shared.flags.is_lenient.set(false);
     shown?;
-    for Waiting { t, name, state, .. } in waiting {
+    for Waiting { t, name, .. } in waiting {
         let Some(table) = shared.tables.get(t) else { continue };
         let mut rows = SqliteRows::new(shared, table, authors, digest)?;
-        let key = match &name {
-            Name::Key(bytes) => Key::Name(bytes.clone()),
-            Name::Born { dot, .. } if table.merge.id_column.is_none() => Key::Born(*dot),
-            Name::Born { dot, id } => Key::Id(rows.moved(dot)?.unwrap_or(*id)),
-        };
-        if rows.record(&key)?.is_none_or(|r| r.is_hidden) {
-            continue;
-        }
-        let cells = cells_of(&table.merge, &state);
-        let is_key = |column: usize| table.merge.key.iter().any(|(c, _)| *c == column);
-        let refs = cells.into_iter().enumerate().filter(|(c, cell)| matches!(cell, Cell::Ref(_)) && !is_key(*c));
-        let refs: Vec<_> = refs.collect();
-        let refused = if refs.is_empty() { None } else { rows.change(&key, &refs)? };
-        match refused {
-            Some(refusal) => {
-                if refusal.contends {
-                    rows.contend(&name)?;
-                }
-                rows.set_stuck(&key, Some(&refusal))?;
-            }
-            None => rows.merging(|merge| merge.refit(&key))?,
+        if let Some((key, _)) = rows.merging(|merge| merge.located(&name))?.filter(|(_, record)| !record.is_hidden) {
+            rows.merging(|merge| merge.retry(&key))?;
         }
     }
     super::apply::follow_up(shared, authors, digest)

@@ -145,7 +145,7 @@ impl Export<'_> {
             Core::Text(t) => json!(format!("t{}", String::from_utf8_lossy(t))),
             Core::Blob(b) => json!(format!("b{}", hex(b))),
             Core::Ref(name) => {
-                let to = table.refs.iter().find(|(c, _)| *c == column).unwrap().1;
+                let to = table.refs.iter().find(|r| r.column == column).unwrap().to;
                 let to = self.tables.iter().find(|t| t.name == to).unwrap();
                 json!({"ref": self.name(to, name)})
             }

@@ -35,7 +35,7 @@ pub(crate) fn run(seed: u64, lines: &mut String) {
     let shm = std::path::Path::new("/dev/shm");
     let dir = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }.unwrap();
     // A plain value in a key that is a foreign key may meet a reference that shows the same: UNIQUE decides then.
-    let has_key_refs = tables.iter().any(|t| t.refs.iter().any(|(c, _)| t.key.contains(c)));
+    let has_key_refs = tables.iter().any(|t| t.refs.iter().any(|r| t.key.contains(&r.column)));
     let has_foreign_keys = rng.chance(70) || has_key_refs;
     let count = 2 + rng.below(3);
     let mut replicas: Vec<Replica> = (0..count)

@@ -14,13 +14,25 @@ pub(crate) struct Table {
     pub is_alias: bool,
     /// Rows without a key, or with NULL in it, are named by their birth.
     pub has_nameless: bool,
-    /// Columns that are kept as references: (column, table).
-    pub refs: Vec<(&'static str, &'static str)>,
+    /// Columns that are kept as references.
+    pub refs: Vec<Ref>,
     /// Unique indexes, the key's not.
     pub unique: Vec<Unique>,
     pub not_null: Vec<&'static str>,
     /// Columns that compare without case.
     pub no_case: Vec<&'static str>,
+}
+
+/// A column that is a foreign key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ref {
+    pub column: &'static str,
+    /// The table that it refers to.
+    pub to: &'static str,
+    /// ON DELETE.
+    pub on_delete: &'static str,
+    /// What the SQL says behind REFERENCES.
+    pub sql: &'static str,
 }
 
 /// A unique index.
@@ -56,8 +68,12 @@ impl Default for Table {
 
 impl Table {
     pub(crate) fn to_json(&self) -> Value {
-        // Until constraints are projected, a row whose parent is gone is hidden, whatever the foreign key says.
-        let fk = self.refs.iter().map(|(col, to)| json!({"col": col, "to": to, "del": "CASCADE"}));
+        let fk = self.refs.iter().map(|r| {
+            // Until needed rows are revived, a row whose parent is gone is hidden, whatever the foreign key says.
+            let can_be_null = !self.key.contains(&r.column) && !self.not_null.contains(&r.column);
+            let del = if r.on_delete == "SET NULL" && can_be_null { "SET NULL" } else { "CASCADE" };
+            json!({"col": r.column, "to": r.to, "del": del})
+        });
         // In canonical order: by the columns' positions, those of the condition last.
         let mut unique = self.unique.clone();
         let position = |c: &str| self.columns.iter().position(|column| *column == c);
@@ -95,80 +111,96 @@ pub(crate) fn random(rng: &mut Rng) -> Vec<Table> {
     tables
 }
 
-fn action(rng: &mut Rng) -> &'static str {
-    rng.pick::<&str>(&[
-        "ON DELETE CASCADE ON UPDATE CASCADE",
-        "ON DELETE SET NULL ON UPDATE CASCADE",
-        "ON UPDATE CASCADE",
-        "",
-    ])
+/// A foreign key with any action.
+fn any(rng: &mut Rng, column: &'static str, to: &'static str) -> Ref {
+    let (on_delete, sql) = *rng.pick::<(&str, &str)>(&[
+        ("CASCADE", "ON DELETE CASCADE ON UPDATE CASCADE"),
+        ("SET NULL", "ON DELETE SET NULL ON UPDATE CASCADE"),
+        ("NO ACTION", "ON UPDATE CASCADE"),
+        ("NO ACTION", ""),
+        ("RESTRICT", "ON DELETE RESTRICT ON UPDATE CASCADE"),
+    ]);
+    Ref { column, to, on_delete, sql }
+}
+
+/// One that is part of a key.
+fn keyed(rng: &mut Rng, column: &'static str, to: &'static str) -> Ref {
+    let (on_delete, sql) = *rng.pick::<(&str, &str)>(&[
+        ("CASCADE", "ON DELETE CASCADE ON UPDATE CASCADE"),
+        ("NO ACTION", "ON UPDATE CASCADE"),
+    ]);
+    Ref { column, to, on_delete, sql }
 }
 
 fn parent(rng: &mut Rng) -> Table {
     let auto = rng.pick(&["", "", " AUTOINCREMENT"]);
     let up = rng.chance(50);
-    let column = if up { format!(", up INTEGER REFERENCES p(id) {}", action(rng)) } else { String::new() };
+    let refs = if up { vec![any(rng, "up", "p")] } else { vec![] };
+    let column = refs.first().map(|r| format!(", up INTEGER REFERENCES p(id) {}", r.sql)).unwrap_or_default();
     Table {
         name: "p",
         sql: format!("CREATE TABLE p(id INTEGER PRIMARY KEY{auto}, a TEXT, b{column})"),
         columns: if up { vec!["id", "a", "b", "up"] } else { vec!["id", "a", "b"] },
         key: vec!["id"],
         is_alias: true,
-        refs: if up { vec![("up", "p")] } else { vec![] },
+        refs,
         ..Table::default()
     }
 }
 
 fn child(rng: &mut Rng) -> Table {
+    let parent = any(rng, "pid", "p");
     Table {
         name: "c",
-        sql: format!("CREATE TABLE c(id INTEGER PRIMARY KEY, pid INTEGER REFERENCES p(id) {}, v)", action(rng)),
+        sql: format!("CREATE TABLE c(id INTEGER PRIMARY KEY, pid INTEGER REFERENCES p(id) {}, v)", parent.sql),
         columns: vec!["id", "pid", "v"],
         key: vec!["id"],
         is_alias: true,
-        refs: vec![("pid", "p")],
+        refs: vec![parent],
         ..Table::default()
     }
 }
 
 fn line(rng: &mut Rng) -> Table {
     let without = rng.pick(&["", " WITHOUT ROWID"]);
-    let action = rng.pick(&["ON DELETE CASCADE ON UPDATE CASCADE", "ON UPDATE CASCADE"]);
+    let parent = keyed(rng, "pid", "p");
     let key = rng.pick(&["pid, no", "no, pid"]);
     Table {
         name: "l",
         sql: format!(
-            "CREATE TABLE l(pid INTEGER NOT NULL REFERENCES p(id) {action}, no INTEGER NOT NULL, note, PRIMARY KEY({key})){without}"
+            "CREATE TABLE l(pid INTEGER NOT NULL REFERENCES p(id) {}, no INTEGER NOT NULL, note, PRIMARY KEY({key})){without}",
+            parent.sql
         ),
         columns: vec!["pid", "no", "note"],
         key: if *key == "pid, no" { vec!["pid", "no"] } else { vec!["no", "pid"] },
         is_alias: false,
-        refs: vec![("pid", "p")],
+        refs: vec![parent],
         ..Table::default()
     }
 }
 
 fn extension(rng: &mut Rng) -> Table {
-    let action = rng.pick(&["ON DELETE CASCADE ON UPDATE CASCADE", "ON UPDATE CASCADE"]);
+    let parent = keyed(rng, "pid", "p");
     Table {
         name: "e",
-        sql: format!("CREATE TABLE e(pid INTEGER PRIMARY KEY REFERENCES p(id) {action}, z)"),
+        sql: format!("CREATE TABLE e(pid INTEGER PRIMARY KEY REFERENCES p(id) {}, z)", parent.sql),
         columns: vec!["pid", "z"],
         key: vec!["pid"],
         is_alias: false,
-        refs: vec![("pid", "p")],
+        refs: vec![parent],
         ..Table::default()
     }
 }
 
 fn grandchild(rng: &mut Rng) -> Table {
+    let parent = any(rng, "eid", "e");
     Table {
         name: "g",
-        sql: format!("CREATE TABLE g(id INTEGER PRIMARY KEY, eid INTEGER REFERENCES e(pid) {}, w)", action(rng)),
+        sql: format!("CREATE TABLE g(id INTEGER PRIMARY KEY, eid INTEGER REFERENCES e(pid) {}, w)", parent.sql),
         columns: vec!["id", "eid", "w"],
         key: vec!["id"],
         is_alias: true,
-        refs: vec![("eid", "e")],
+        refs: vec![parent],
         ..Table::default()
     }
 }
@@ -275,16 +307,17 @@ fn coded(rng: &mut Rng) -> Table {
 fn only(rng: &mut Rng) -> Table {
     let not_null = rng.chance(50);
     let null = if not_null { "NOT NULL" } else { "" };
+    let parent = any(rng, "pid", "p");
     Table {
         name: "o",
         sql: format!(
             "CREATE TABLE o(id INTEGER PRIMARY KEY, pid INTEGER {null} UNIQUE REFERENCES p(id) {}, v)",
-            action(rng)
+            parent.sql
         ),
         columns: vec!["id", "pid", "v"],
         key: vec!["id"],
         is_alias: true,
-        refs: vec![("pid", "p")],
+        refs: vec![parent],
         unique: vec![plain(&["pid"])],
         not_null: if not_null { vec!["pid"] } else { vec![] },
         ..Table::default()
@@ -304,16 +337,16 @@ fn log(_: &mut Rng) -> Table {
 
 /// No key, and nothing but references.
 fn link(rng: &mut Rng) -> Table {
+    let parents = [any(rng, "pid", "p"), any(rng, "q", "p")];
     Table {
         name: "r",
         sql: format!(
             "CREATE TABLE r(pid INTEGER REFERENCES p(id) {}, q INTEGER REFERENCES p(id) {})",
-            action(rng),
-            action(rng)
+            parents[0].sql, parents[1].sql
         ),
         columns: vec!["pid", "q"],
         has_nameless: true,
-        refs: vec![("pid", "p"), ("q", "p")],
+        refs: parents.to_vec(),
         ..Table::default()
     }
 }
@@ -345,16 +378,17 @@ fn nullable(_: &mut Rng) -> Table {
 /// A key of two columns that may be NULL, one of them a reference.
 fn halves(rng: &mut Rng) -> Table {
     let key = rng.pick(&["pid, no", "no, pid"]);
+    let parent = keyed(rng, "pid", "p");
     Table {
         name: "h",
         sql: format!(
             "CREATE TABLE h(pid INTEGER REFERENCES p(id) {}, no INTEGER, note, PRIMARY KEY({key}))",
-            rng.pick(&["ON DELETE CASCADE ON UPDATE CASCADE", "ON UPDATE CASCADE"])
+            parent.sql
         ),
         columns: vec!["pid", "no", "note"],
         key: if *key == "pid, no" { vec!["pid", "no"] } else { vec!["no", "pid"] },
         has_nameless: true,
-        refs: vec![("pid", "p")],
+        refs: vec![parent],
         ..Table::default()
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn random(rng: &mut Rng, table: &Table) -> Vec<String> {
         7 => {
             let k = rng.pick(key);
             // Where a row may be deleted along with the one that its update evicts, only a BEFORE trigger could tell.
-            let may_cascade = table.refs.iter().any(|(_, to)| *to == t);
+            let may_cascade = table.refs.iter().any(|r| r.to == t);
             let hows = ["", "", if may_cascade { "" } else { "OR REPLACE " }, "OR IGNORE "];
             let how = rng.pick(&hows);
             vec![format!("UPDATE {how}{t} SET {k} = {} WHERE {}", value(rng, table, k), by_key(rng))]
@@ -129,10 +129,10 @@ fn small(rng: &mut Rng) -> usize {
 
 /// A value that often meets one that is there.
 fn value(rng: &mut Rng, table: &Table, column: &str) -> String {
-    if let Some((_, to)) = table.refs.iter().find(|(c, _)| *c == column) {
+    if let Some(to) = table.refs.iter().find(|r| r.column == column).map(|r| r.to) {
         let any = format!(
             "(SELECT {} FROM {to} ORDER BY 1 LIMIT 1 OFFSET {})",
-            if *to == "e" { "pid" } else { "id" },
+            if to == "e" { "pid" } else { "id" },
             rng.below(5)
         );
         return match rng.below(8) {

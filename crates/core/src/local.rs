@@ -257,9 +257,7 @@ impl<R: Rows> Merge<'_, R> {
         if record.state.is_some() {
             self.rows.uncontend(&name)?;
             self.rows.set_stuck(key, None)?;
-            if !self.table.refs.is_empty() {
-                self.rows.set_literals(key, &[])?;
-            }
+            self.forget_refs(key, &name)?;
         }
         self.rows.forget(key)?;
         if let (Key::Id(id), Name::Born { dot, id: birth }) = (key, &name) {
@@ -412,7 +410,7 @@ impl<R: Rows> Merge<'_, R> {
     fn note_local(&mut self, key: &Key, record: &Record) -> Result<(), R::Error> {
         self.rows.digest(self.row_digest(key, record), 0);
         self.rows.reclaim(key)?;
-        if self.table.refs.is_empty() { Ok(()) } else { self.note_literals(key, record) }
+        if self.table.refs.is_empty() { Ok(()) } else { self.note_refs(key, record) }
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Table {
     pub fills: BTreeMap<usize, Value>,
     /// Columns that hold references, ascending. Such a column with a plain value in it means no row (rule R4).
     pub refs: Vec<usize>,
+    /// Those of them that show NULL, or the row of a default, where the row they mean is not visible (rule P2).
+    pub weak: Vec<usize>,
 }
 
 impl Table {
@@ -289,17 +291,6 @@ impl<R: Rows> Merge<'_, R> {
         self.keep(&found, old)
     }
 
-    /// Keeps the record that fits a row whose references are shown as they are again.
-    ///
-    /// # Errors
-    /// As [`Rows`].
-    pub fn refit(&mut self, key: &Key) -> Result<(), R::Error> {
-        let Some(mut record) = self.rows.record(key)? else { return Ok(()) };
-        let Some(state) = record.state.take() else { return Ok(()) };
-        let record = self.fit_record(record, key, *state);
-        self.rows.put(key, &record)
-    }
-
     /// Notes that a row is not shown as merged, or that it is.
     fn stick(&mut self, found: &Found, refusal: Option<&Refusal>) -> Result<(), R::Error> {
         if refusal.is_some_and(|r| r.contends) {
@@ -404,6 +395,9 @@ impl<R: Rows> Merge<'_, R> {
         let Name::Key(bytes) = &name else { return Err(Malformed::Rule("a keyed row is named by its key").into()) };
         let key = Key::Name(bytes.clone());
         let refusal = self.rows.show(&key, cells)?;
+        if refusal.is_none() {
+            self.rows.came(&name)?;
+        }
         let mut record = Record::born(at, self.birth_hashes(cells));
         if self.rows.has_book() {
             record.has_conflicts = self.rows.strike(&name, None, &self.context)?;
@@ -439,7 +433,10 @@ impl<R: Rows> Merge<'_, R> {
             return Ok(false);
         }
         match self.rows.show(&key, cells)? {
-            None => self.note(&key, &record, 0)?,
+            None => {
+                self.rows.came(name)?;
+                self.note(&key, &record, 0)?;
+            }
             refusal => self.keep_birth(Found { key, name: name.clone(), record }, at, cells, refusal)?,
         }
         Ok(true)
@@ -450,10 +447,15 @@ impl<R: Rows> Merge<'_, R> {
         if name.is_none() && self.rows.record(&key)?.is_none() {
             let refusal = self.rows.show(&key, cells)?;
             let name = Name::Born { dot: at.dot(), id };
-            let record = Record::born(at, self.birth_hashes(cells));
-            return self.keep_birth(Found { key, name, record }, at, cells, refusal);
+            if !refusal.as_ref().is_some_and(|r| r.is_weak) {
+                if refusal.is_none() {
+                    self.rows.came(&name)?;
+                }
+                let record = Record::born(at, self.birth_hashes(cells));
+                return self.keep_birth(Found { key, name, record }, at, cells, refusal);
+            }
         }
-        // The id is taken, or a forgotten row is born again under its old name.
+        // The id is taken, a forgotten row is born again under its old name, or the row can't show all that it refers to.
         let mut state = RowState::new(self.table.columns);
         state.insert(at, &[], self.written(cells)?);
         let (born, birth_id) = match name {
@@ -487,10 +489,12 @@ impl<R: Rows> Merge<'_, R> {
             state.insert(at, &[], self.written(cells)?);
             if let Some(refusal) = refusal {
                 found.record.is_hidden = true;
-                self.rows.note_standing(&found.name, Standing::Nowhere);
-                return self.keep_hidden(found, state, &refusal);
-            }
-            if may_change {
+                let refusal = if refusal.is_weak { self.show_cells(&mut found, &state)? } else { Some(refusal) };
+                if let Some(refusal) = refusal {
+                    self.rows.note_standing(&found.name, Standing::Nowhere);
+                    return self.keep_hidden(found, state, &refusal);
+                }
+            } else if may_change {
                 self.hash_shown(&mut found.record, &found.key, cells)?;
             }
             found.record = self.fit_record(found.record, &found.key, state);
@@ -562,18 +566,35 @@ impl<R: Rows> Merge<'_, R> {
     /// What is to be noted of a record beside it; `old` is the share that the digest has of it.
     fn note(&mut self, key: &Key, record: &Record, old: u128) -> Result<(), R::Error> {
         self.rows.digest(self.row_digest(key, record), old);
-        if self.table.refs.is_empty() { Ok(()) } else { self.note_literals(key, record) }
+        if self.table.refs.is_empty() { Ok(()) } else { self.note_refs(key, record) }
     }
 
-    pub(crate) fn note_literals(&mut self, key: &Key, record: &Record) -> Result<(), R::Error> {
-        let mut literals = Vec::new();
+    /// Notes what of a row's references shows something else than a row they mean.
+    pub(crate) fn note_refs(&mut self, key: &Key, record: &Record) -> Result<(), R::Error> {
+        let (mut literals, mut dangling) = (Vec::new(), Vec::new());
         if let Some(state) = record.state.as_deref().filter(|_| !record.is_hidden) {
-            for column in &self.table.refs {
-                let cell = state.cell(*column).filter(|w| is_literal(&Cell::from(w.value)));
-                literals.extend(cell.map(|w| (*column, w.value.clone())));
+            for (column, w) in self.table.refs.iter().filter_map(|c| Some((*c, state.cell(*c)?))) {
+                let cell = Cell::from(w.value);
+                match w.value {
+                    Value::Ref(meant) if record.hash(column) != self.rows.hasher().hash(&cell) => {
+                        dangling.push((column, (**meant).clone()));
+                    }
+                    _ if is_literal(&cell) => literals.push((column, w.value.clone())),
+                    _ => {}
+                }
             }
         }
-        self.rows.set_literals(key, &literals)
+        self.rows.set_literals(key, &literals)?;
+        self.rows.set_dangling(key, &self.name_of(key, record), &dangling)
+    }
+
+    /// The row leaves its key: nothing stands noted of its references any more.
+    pub(crate) fn forget_refs(&mut self, key: &Key, name: &Name) -> Result<(), R::Error> {
+        if self.table.refs.is_empty() {
+            return Ok(());
+        }
+        self.rows.set_literals(key, &[])?;
+        self.rows.set_dangling(key, name, &[])
     }
 }
 

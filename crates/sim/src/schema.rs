@@ -35,6 +35,7 @@ pub fn table(t: usize) -> Table {
         has_nameless: false,
         columns: COLUMNS,
         refs: reference(t).into_iter().collect(),
+        weak: Vec::new(),
         order: columns(t).into_iter().enumerate().map(|(c, id)| (id, c)).collect(),
         fills: Default::default(),
         affinities: Vec::new(),

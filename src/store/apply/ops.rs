@@ -164,8 +164,8 @@ pub(super) fn apply_op(
     take_back_freed(shared, rows.authors, rows.digest)
 }
 
-/// What operations set off in other rows, until nothing is left: ids that came free go to those that claim them, and unique
-/// indexes decide between rows that met. Not after each operation: a crowd that claims one value is decided about once.
+/// What operations set off in other rows, until nothing is left: ids that came free go to those that claim them, references show
+/// rows that came, and unique indexes decide between rows that met. Not after each operation: a crowd that claims one value is decided about once.
 pub(in crate::store) fn follow_up(
     shared: Shared<'_>,
     authors: &mut Authors,
@@ -173,8 +173,9 @@ pub(in crate::store) fn follow_up(
 ) -> Result<(), StoreError> {
     loop {
         take_back_freed(shared, authors, digest)?;
+        crate::store::dangling::show_again(shared, authors, digest)?;
         crate::store::unique::decide(shared, authors, digest)?;
-        if shared.flags.freed.borrow().is_empty() {
+        if shared.flags.freed.borrow().is_empty() && !crate::store::dangling::show_again(shared, authors, digest)? {
             return Ok(());
         }
     }

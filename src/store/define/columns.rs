@@ -102,7 +102,7 @@ fn renumber_columns(
     for (key, packed) in changed {
         update.execute(params![key, packed])?;
     }
-    for book in ["_p2p_conflict", "_p2p_repair", "_p2p_literal", "_p2p_decision"] {
+    for book in ["_p2p_conflict", "_p2p_repair", "_p2p_literal", "_p2p_decision", "_p2p_dangling"] {
         // First to numbers that none has, then to those that they get.
         for c in 0..from.len() {
             let sql = match place(c) {

@@ -25,13 +25,14 @@ use crate::store::{Store, records};
 const SAMPLE: usize = 16;
 
 /// What is kept about the rows of a table, besides their records.
-const BOOKS: [&str; 10] = [
+const BOOKS: [&str; 11] = [
     "_p2p_moved",
     "_p2p_claim",
     "_p2p_stuck",
     "_p2p_contend",
     "_p2p_repair",
     "_p2p_literal",
+    "_p2p_dangling",
     "_p2p_conflict",
     "_p2p_before",
     "_p2p_decision",

@@ -68,7 +68,7 @@ fn nothing_of(column: &Column) -> Value {
 }
 
 /// A constant DEFAULT as a column of this type stores it; NULL where there is none, nothing where it is no constant.
-fn stored_default(column: &Column) -> Result<Option<Value>, StoreError> {
+pub(in crate::store) fn stored_default(column: &Column) -> Result<Option<Value>, StoreError> {
     let Some(default) = &column.default else { return Ok(Some(Value::Null)) };
     if !default.is_constant() {
         return Ok(None);

@@ -6,6 +6,7 @@
 use p2pdb_core::body::Cell;
 use p2pdb_core::local::Pen;
 use p2pdb_core::merge::{Key, Merge, Rows};
+use p2pdb_core::name::Name;
 use p2pdb_core::record::Record;
 use p2pdb_core::value::Value;
 use rusqlite::{Row, params};
@@ -157,6 +158,11 @@ fn move_records(rows: &mut SqliteRows<'_>, work: &Work) -> Result<(), StoreError
     let moved: BTreeMap<i64, i64> = work.stays.iter().filter(|(new, old)| new != old).map(|(n, o)| (*n, *o)).collect();
     for old in moved.values() {
         rows.forget(&Key::Id(*old))?;
+        if let (false, Some(record)) = (rows.table.refs.is_empty(), work.records.get(old)) {
+            let name = Name::Born { dot: record.born.dot(), id: record.birth_id.unwrap_or(*old) };
+            rows.set_literals(&Key::Id(*old), &[])?;
+            rows.set_dangling(&Key::Id(*old), &name, &[])?;
+        }
     }
     for (new, old) in moved {
         if let Some(record) = work.records.get(&old) {

@@ -127,6 +127,7 @@ impl<'s, 'k> Sealing<'s, 'k> {
             order.iter().try_for_each(|t| self.prepare(*t, &mut work))?;
         }
         self.hold_back(&order)?;
+        self.keep_dangling(&order)?;
         self.keep_shown(&order)?;
         self.group.end_run();
         self.order = order;

@@ -86,7 +86,10 @@ fn decide(
     Decision { name, column, .. }: &Decision,
 ) -> Result<(), StoreError> {
     match (merge.located(name)?, column) {
-        (Some((key, record)), Some(column)) if !record.is_hidden && is_booked(merge.rows, name, Some(*column))? => {
+        (Some((key, record)), Some(column))
+            if !record.is_hidden
+                && (is_booked(merge.rows, name, Some(*column))? || dangles(merge.rows, &key, *column)?) =>
+        {
             let Some(values) = merge.rows.visible(&key)? else { return Ok(()) };
             let mut cells: Vec<_> = values.iter().map(Cell::from).collect();
             merge.rows.name_refs(&mut cells)?;
@@ -96,6 +99,12 @@ fn decide(
         (None, None) if is_booked(merge.rows, name, None)? => merge.seal_gone(pen, name),
         _ => Ok(()),
     }
+}
+
+/// Does the row show something else there than the row it refers to?
+fn dangles(rows: &SqliteRows<'_>, key: &Key, column: usize) -> Result<bool, StoreError> {
+    let all = crate::store::dangling::all(rows.shared.conn, rows.table.t)?;
+    Ok(all.iter().any(|dangling| dangling.key == *key && dangling.column == column))
 }
 
 /// Has the book a line on the row, or on that column of it, or does the row show something else there than was written?

@@ -192,7 +192,7 @@ impl Sealing<'_, '_> {
 
     /// A hidden row that what the user did would bring back is deleted: its user never saw it (rule R12).
     pub(super) fn hold_back(&mut self, order: &[i64]) -> Result<(), StoreError> {
-        if !std::mem::take(&mut self.has_woken) {
+        if !self.has_woken {
             return Ok(());
         }
         let waits = |t: &i64| Ok(self.shared.flags.of(self.shared.conn, *t)?.waits);

@@ -230,7 +230,9 @@ fn read(rows: &mut SqliteRows<'_>, name: &Name) -> Result<Option<Member>, StoreE
 /// The merged values as the table would show them; none while a row that they refer to is not there.
 fn as_shown(rows: &mut SqliteRows<'_>, state: &RowState) -> Result<Option<Vec<Value>>, StoreError> {
     let table = &rows.table.merge;
-    let cells: Vec<_> = (0..table.columns).map(|c| table.cell(state, c)).collect();
+    let mut cells: Vec<_> = (0..table.columns).map(|c| table.cell(state, c)).collect();
+    let stand_ins = rows.standing_in(&cells)?;
+    stand_ins.iter().for_each(|(c, value)| cells[*c] = Cell::from(value));
     let Ok(shown) = rows.resolve(cells.iter().enumerate())? else { return Ok(None) };
     let affinity = |c: usize| table.affinities.get(c).copied().unwrap_or_default();
     // Values that a column's type makes one claim one value: as they are stored they are compared.

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 use super::shown::{key_text, value_shown};
 use super::{View, clock_of};
+use crate::store::dangling::{self, Dangling};
 use crate::store::rows::{SqliteRows, key_of};
 use crate::store::{StoreError, tables::Tracked, unique};
 
@@ -30,6 +31,8 @@ pub enum Fate {
     Hidden(String),
     /// An earlier row holds it in a unique index: this one shows another value in its place.
     Taken,
+    /// It refers to a row that is not there: NULL stands in its place, or the default.
+    Dangling,
 }
 
 /// One value that lost.
@@ -87,7 +90,8 @@ impl View<'_> {
     }
 
     fn conflicts_where(&mut self, of: Of<'_>) -> Result<Vec<ConflictLine>, StoreError> {
-        let taken = self.taken(of)?;
+        let mut taken = self.taken(of)?;
+        taken.extend(self.dangling(of)?);
         let told_there: BTreeSet<_> = taken.iter().map(|line| line.id).collect();
         let mut found = Vec::new();
         for line in self.lines(of)? {
@@ -111,8 +115,30 @@ impl View<'_> {
         let mut found = Vec::new();
         for (t, name, column) in repaired {
             let name = Name::read(&mut Reader::new(&name))?;
-            let lines = self.rows(t, |rows, table| taken(rows, table, &name, column as usize))?;
+            let lines = self.rows(t, |rows, table| covered(rows, table, &name, column as usize, Fate::Taken))?;
             found.extend(lines.into_iter().flatten());
+        }
+        Ok(found)
+    }
+
+    /// References of visible rows to rows that are not visible.
+    fn dangling(&mut self, of: Of<'_>) -> Result<Vec<ConflictLine>, StoreError> {
+        let is_meant = |t: &&Tracked| !t.merge.weak.is_empty() && of.is_none_or(|(of, _)| of == t.t);
+        let tables: Vec<i64> = self.tables.iter().filter(is_meant).map(|t| t.t).collect();
+        let of = of.map(|(_, name)| Name::read(&mut Reader::new(name))).transpose()?;
+        let mut found = Vec::new();
+        for t in tables {
+            for Dangling { t, key, column } in dangling::all(self.conn, t)? {
+                let lines = self.rows(t, |rows, table| {
+                    let Some(record) = rows.record(&key)? else { return Ok(Vec::new()) };
+                    let name = rows.merging(|merge| Ok(merge.name_of(&key, &record)))?;
+                    if of.as_ref().is_some_and(|of| *of != name) {
+                        return Ok(Vec::new());
+                    }
+                    covered(rows, table, &name, column, Fate::Dangling)
+                })?;
+                found.extend(lines.into_iter().flatten());
+            }
         }
         Ok(found)
     }
@@ -224,12 +250,13 @@ fn told(rows: &mut SqliteRows<'_>, table: &Tracked, line: Line) -> Result<Option
     }))
 }
 
-/// What a visible row shows no more in a column because an earlier row holds it: the cell, and what other births hold that is the same.
-fn taken(
+/// What a visible row does not show in a column for another stands there: the cell, and what other births hold that is the same.
+fn covered(
     rows: &mut SqliteRows<'_>,
     table: &Tracked,
     name: &Name,
     column: usize,
+    fate: Fate,
 ) -> Result<Vec<ConflictLine>, StoreError> {
     let located = rows.merging(|merge| merge.located(name))?.filter(|(_, record)| !record.is_hidden);
     let Some(state) = located.and_then(|(_, record)| record.state) else { return Ok(Vec::new()) };
@@ -238,7 +265,7 @@ fn taken(
     let Some(won) = writes.iter().find(|w| w.stamp == cell.stamp) else { return Ok(Vec::new()) };
     let text = key_text(rows, name)?;
     let same = writes.iter().filter(|w| w.value == won.value);
-    same.map(|write| written(rows, table, name, &text, column, write, Fate::Taken)).collect()
+    same.map(|write| written(rows, table, name, &text, column, write, fate.clone())).collect()
 }
 
 /// A write that stands in the merged state and not in the table.
@@ -281,6 +308,10 @@ fn shown(rows: &mut SqliteRows<'_>, table: &Tracked, name: &Name) -> Result<Show
             let cell = |c: usize| (value(c), state.cell(c).map_or(record.born, |w| w.stamp));
             let mut cells: Vec<_> = (0..table.merge.columns).map(cell).collect();
             for (column, value) in unique::repairs(rows.shared.conn, table.t, name)? {
+                cells[column].0 = value;
+            }
+            let merged: Vec<_> = (0..table.merge.columns).map(|c| table.merge.cell(&state, c)).collect();
+            for (column, value) in rows.standing_in(&merged)? {
                 cells[column].0 = value;
             }
             Ok(Shown::Visible(cells))

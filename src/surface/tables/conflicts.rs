@@ -46,6 +46,9 @@ pub(in crate::surface) fn reason(fate: &Fate) -> String {
         Fate::Overwritten => "a concurrent write to the same column is later".to_owned(),
         Fate::Deleted => "the row was deleted by one who had not seen the write".to_owned(),
         Fate::Taken => "an earlier row holds this value, which is UNIQUE; the row shows another".to_owned(),
+        Fate::Dangling => {
+            "the row that it refers to is not there; NULL, or the default, stands in its place".to_owned()
+        }
         Fate::Hidden(why) => format!("the row is kept and not shown: {why}"),
     }
 }

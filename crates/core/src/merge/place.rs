@@ -146,12 +146,12 @@ impl<R: Rows> Merge<'_, R> {
             }
         }
         // Only now: a row may refer to another of them, and its state is told by the records as they are.
-        for key in members.iter().filter(|m| m.state.is_some()).filter_map(|m| m.key) {
-            self.rows.forget(&Key::Id(key))?;
-            self.rows.set_claim(key, None)?;
-            if !self.table.refs.is_empty() {
-                self.rows.set_literals(&Key::Id(key), &[])?;
-            }
+        for member in members.iter().filter(|m| m.state.is_some()) {
+            let Some(id) = member.key else { continue };
+            let key = Key::Id(id);
+            self.rows.forget(&key)?;
+            self.rows.set_claim(id, None)?;
+            self.forget_refs(&key, &self.name_of(&key, &member.record))?;
         }
         let moves = members.iter().zip(shown).filter_map(|(m, to)| Some((m.key?, (*to)?)));
         let moves: Vec<_> = moves.filter(|(a, b)| a != b).collect();

@@ -32,6 +32,8 @@ pub enum Standing {
     Nowhere,
 }
 
+const NO_PARENT: &str = "the row that it refers to is not there";
+
 /// Why a row, or a change to it, can't stand in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -41,12 +43,14 @@ pub struct Refusal {
     pub waits: bool,
     /// Another row holds what it claims in a unique index: [`crate::unique`] decides between them.
     pub contends: bool,
+    /// Nothing is in the way but weak references ([`super::Table::weak`]): the row can stand with what stands in for them.
+    pub is_weak: bool,
 }
 
 impl Refusal {
     /// A constraint of the table is in the way.
     pub fn constraint(why: impl Into<String>) -> Self {
-        Self { why: why.into(), waits: false, contends: false }
+        Self { why: why.into(), waits: false, contends: false, is_weak: false }
     }
 
     /// A unique index is in the way, and with it another row.
@@ -56,12 +60,17 @@ impl Refusal {
 
     /// A row that it refers to is not visible.
     pub fn missing(why: impl Into<String>) -> Self {
-        Self { why: why.into(), waits: true, contends: false }
+        Self { waits: true, ..Self::constraint(why) }
     }
 
     /// That row was deleted, is hidden, or has not come: which of them depends on what came first, and is not told.
     pub fn no_parent() -> Self {
-        Self::missing("the row that it refers to is not there")
+        Self::missing(NO_PARENT)
+    }
+
+    /// The same of a reference that may show something else.
+    pub fn weak() -> Self {
+        Self { is_weak: true, ..Self::constraint(NO_PARENT) }
     }
 }
 
@@ -123,11 +132,13 @@ pub trait Rows {
     /// Gives visible rows other ids, all at once, and re-points the foreign keys that mean them.
     fn renumber(&mut self, moves: &[(i64, i64)]) -> Result<(), Self::Error>;
 
-    /// Are references to rows that are not visible shown as NULL for the moment? Then visible rows do not tell their values.
-    fn is_provisional(&self) -> bool {
-        false
+    /// What references among the cells show in place of rows that are not visible, by column: NULL, or another reference
+    /// (rule P2). Of other references than weak ones there is none but for the moment, while rows come back together.
+    fn stand_ins(&mut self, cells: &[Cell<'_>]) -> Result<Vec<(usize, Value)>, Self::Error> {
+        let _ = cells;
+        Ok(Vec::new())
     }
-    /// Does one of the cells refer to a row that is not visible?
+    /// Does one of the cells refer to a row that is not visible, and can't show anything else?
     fn missing(&mut self, cells: &[Cell<'_>]) -> Result<Option<Refusal>, Self::Error> {
         let _ = cells;
         Ok(None)
@@ -142,6 +153,17 @@ pub trait Rows {
     /// value means turns it into a reference (rule R4).
     fn set_literals(&mut self, key: &Key, literals: &[(usize, Value)]) -> Result<(), Self::Error> {
         let _ = (key, literals);
+        Ok(())
+    }
+    /// The references of the visible row `name` under `key` that show something else than the rows they mean, by column: when
+    /// these become visible it is to be shown anew.
+    fn set_dangling(&mut self, key: &Key, name: &Name, dangling: &[(usize, Name)]) -> Result<(), Self::Error> {
+        let _ = (key, name, dangling);
+        Ok(())
+    }
+    /// A row became visible.
+    fn came(&mut self, name: &Name) -> Result<(), Self::Error> {
+        let _ = name;
         Ok(())
     }
 

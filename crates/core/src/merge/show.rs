@@ -116,6 +116,28 @@ impl<R: Rows> Merge<'_, R> {
         Ok(freed)
     }
 
+    /// References of a visible row show NULL from now on, for the rows they mean are about to go; `state` is what the row has, told
+    /// while these are there. Where it can't be without them it is hidden. Gives the id that came free, for
+    /// [`Merge::take_back_all`].
+    ///
+    /// # Errors
+    /// As [`Rows`].
+    pub fn let_dangle(&mut self, key: &Key, columns: &[usize], state: RowState) -> Result<Option<i64>, R::Error> {
+        let Some(record) = self.rows.record(key)? else { return Ok(None) };
+        let mut found = Found { key: key.clone(), name: self.name_of(key, &record), record };
+        let nulls: Vec<_> = columns.iter().map(|c| (*c, Cell::Null)).collect();
+        if let Some(refusal) = self.rows.change(key, &nulls)? {
+            return self.park_found(found, state, &refusal);
+        }
+        let old = self.row_digest(key, &found.record);
+        let null = self.rows.hasher().hash(&Cell::Null);
+        found.record.hashes.resize(self.table.columns, CellHash::UNWRITTEN);
+        columns.iter().for_each(|c| found.record.hashes[*c] = null);
+        found.record = self.fit_record(found.record, key, state);
+        self.keep(&found, old)?;
+        Ok(None)
+    }
+
     /// The row's whole state as merged; none if there is no such row.
     ///
     /// # Errors
@@ -154,9 +176,7 @@ impl<R: Rows> Merge<'_, R> {
     /// The books of a row that leaves the table but stays alive. Gives the id that came free.
     pub(super) fn leave_table(&mut self, found: &mut Found) -> Result<Option<i64>, R::Error> {
         self.rows.forget(&found.key)?;
-        if !self.table.refs.is_empty() {
-            self.rows.set_literals(&found.key, &[])?;
-        }
+        self.forget_refs(&found.key, &found.name)?;
         found.record.is_hidden = true;
         let Key::Id(id) = found.key else { return Ok(None) };
         self.rows.set_claim(id, None)?;
@@ -195,9 +215,7 @@ impl<R: Rows> Merge<'_, R> {
         if found.record.state.is_some() || before.is_some() {
             self.rows.uncontend(&found.name)?;
             self.rows.set_stuck(&found.key, None)?;
-            if !self.table.refs.is_empty() {
-                self.rows.set_literals(&found.key, &[])?;
-            }
+            self.forget_refs(&found.key, &found.name)?;
         }
         if let (Key::Id(id), Name::Born { dot, id: birth }) = (&found.key, &found.name) {
             if id != birth {
@@ -230,7 +248,12 @@ impl<R: Rows> Merge<'_, R> {
         let repairs = self.rows.repairs(&self.name_of(key, &record))?;
         let mut merged = shown.clone();
         let mut again = Vec::new();
-        for c in columns.iter().copied().filter(|c| !repairs.iter().any(|(r, _)| r == c)) {
+        let dangles = |c: usize| {
+            let cell = record.state.as_ref().and_then(|state| state.cell(c));
+            cell.is_some_and(|w| matches!(w.value, Value::Ref(_)) && hash(w.value) != record.hash(c))
+        };
+        let dangling: Vec<_> = columns.iter().copied().filter(|c| dangles(*c)).collect();
+        for c in columns.iter().copied().filter(|c| !repairs.iter().any(|(r, _)| r == c) && !dangling.contains(c)) {
             let cell = record.state.as_ref().and_then(|state| state.cell(c)).map(|w| w.value.clone());
             let fill = self.table.fill(c).to_value().unwrap_or(Value::Null);
             let (source, value) = match (record.hash(c), cell) {
@@ -291,6 +314,8 @@ impl<R: Rows> Merge<'_, R> {
         let id = if let Key::Id(id) = found.key { Some(id) } else { None };
         let repairs = self.rows.repairs(&found.name)?;
         let mut cells = Self::cells_of(self.table, state, id);
+        let stand_ins = if self.table.refs.is_empty() { Vec::new() } else { self.rows.stand_ins(&cells)? };
+        stand_ins.iter().for_each(|(c, value)| cells[*c] = Cell::from(value));
         repairs.iter().for_each(|(c, value)| cells[*c] = Cell::from(value));
         let mut hashes = self.hashes_of(&cells);
         let is_unwritten = |c: &usize| state.cell(*c).is_none() && !repairs.iter().any(|(r, _)| r == c);
@@ -300,6 +325,7 @@ impl<R: Rows> Merge<'_, R> {
             if refusal.is_none() {
                 found.record.is_hidden = false;
                 found.record.hashes = hashes;
+                self.rows.came(&found.name)?;
                 self.hash_shown(&mut found.record, &found.key, &cells)?;
             }
             return Ok(refusal);
@@ -334,7 +360,6 @@ impl<R: Rows> Merge<'_, R> {
         };
         let literal = |c: usize| state.cell(c).is_some_and(|w| is_literal(&Cell::from(w.value)));
         let is_plain = !record.is_hidden
-            && !self.rows.is_provisional()
             && keeps_name
             && state.is_simple()
             && !self.needs_state(key, literal)
