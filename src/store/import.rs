@@ -79,16 +79,17 @@ impl Store {
         }
     }
 
-    /// Takes from the stage what continues a chain, and merges it.
+    /// Takes from the stage what continues a chain, and merges it and all else that waits. None, and nothing is merged, where nothing
+    /// is staged.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn drain(&mut self, now_ms: u64, mut has_time: impl FnMut() -> bool) -> Result<Drained, StoreError> {
+    pub fn drain(&mut self, now_ms: u64, mut has_time: impl FnMut() -> bool) -> Result<Option<Drained>, StoreError> {
         let sql = "SELECT EXISTS(SELECT 1 FROM _p2p_staged)";
         if !self.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))? {
-            return Ok(Drained::default());
+            return Ok(None);
         }
-        self.write(|store| store.drain_in(now_ms, &mut has_time))
+        self.write(|store| store.drain_in(now_ms, &mut has_time)).map(Some)
     }
 
     fn drain_in(&mut self, now_ms: u64, has_time: &mut dyn FnMut() -> bool) -> Result<Drained, StoreError> {

@@ -26,7 +26,7 @@ pub(super) fn seal(call: &Call<'_>) -> Outcome {
 pub(super) fn sync(call: &Call<'_>) -> Outcome {
     seal(call)?;
     with_store(call, |store, now_ms| {
-        let mut applied = store.drain(now_ms, || true)?.applied;
+        let mut applied = store.drain(now_ms, || true)?.map(|drained| drained.applied).unwrap_or_default();
         let mut entries = applied.entries;
         loop {
             if applied.needs_seal {

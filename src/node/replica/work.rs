@@ -213,12 +213,13 @@ fn try_run(
             return Ok(());
         }
         (open.is_dirty, open.is_first_seal) = (false, false);
-        let drained = open.store.drain(now.wall_ms, has_time)?;
-        for (id, why) in &drained.refused {
-            tracing::warn!(%id, %why, "an imported entry was dropped");
+        if let Some(drained) = open.store.drain(now.wall_ms, has_time)? {
+            for (id, why) in &drained.refused {
+                tracing::warn!(%id, %why, "an imported entry was dropped");
+            }
+            open.is_dirty = drained.is_partial;
+            note(open, done, drained.applied);
         }
-        open.is_dirty = drained.is_partial;
-        note(open, done, drained.applied);
         // The user made room for a table that peers announced, or said that the rows of his belong to it.
         open.must_apply |= open.store.has_table_come()?;
     }
