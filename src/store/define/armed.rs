@@ -59,7 +59,7 @@ pub(super) fn follow_rename(conn: &Connection, t: i64, name: &str) -> Result<Str
 }
 
 /// Are the triggers there word for word, whatever their age?
-fn has_texts(conn: &Connection, t: i64, definition: &Definition) -> Result<bool, StoreError> {
+pub(super) fn has_texts(conn: &Connection, t: i64, definition: &Definition) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?1 AND sql = ?2)";
     let mut statement = conn.prepare_cached(sql)?;
     for trigger in capture::texts(t, definition) {

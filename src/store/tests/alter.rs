@@ -373,6 +373,15 @@ fn a_rebuild_that_is_met_half_done_is_one() {
 }
 
 #[test]
+fn the_rows_of_a_table_that_was_made_anew_are_compared_once() {
+    let (mut a, _) = sale();
+    rebuild(&a, "id INTEGER PRIMARY KEY, item VARCHAR(9), qty INTEGER", "*");
+    a.store.tend().unwrap();
+    // Each by what it was sealed with, and each that is there.
+    assert_eq!(a.one("SELECT count(*) FROM _p2p_mark"), Sql::Integer(4));
+}
+
+#[test]
 fn a_row_that_shows_another_value_is_not_listed_as_stuck_when_its_table_is_altered_again() {
     let (mut a, mut b) = sale();
     rebuild(&a, "id INTEGER PRIMARY KEY, item TEXT UNIQUE, qty INTEGER CHECK(qty >= 0)", "*");
