@@ -8,6 +8,18 @@ use rusqlite::Connection;
 
 use crate::schema::Definition;
 
+/// The private tables that a merge fills with what it knows of rows besides their records. All have a column `t`.
+pub(super) const BOOKS: [&str; 8] = [
+    "_p2p_moved",
+    "_p2p_claim",
+    "_p2p_stuck",
+    "_p2p_contend",
+    "_p2p_repair",
+    "_p2p_literal",
+    "_p2p_dangling",
+    "_p2p_conflict",
+];
+
 /// The name of the table that holds the records of table number `t`. Its columns are `key` and `record`, and `place` where
 /// rows have no key.
 pub(super) fn table(t: i64) -> String {

@@ -14,24 +14,12 @@ use super::{Store, StoreError, define, places, records, triggers};
 use crate::capture;
 use crate::quote::Quoted;
 
-/// The private tables that a merge fills, the records beside each table aside.
-const MERGED: [&str; 9] = [
-    "_p2p_moved",
-    "_p2p_claim",
-    "_p2p_stuck",
-    "_p2p_contend",
-    "_p2p_repair",
-    "_p2p_literal",
-    "_p2p_dangling",
-    "_p2p_conflict",
-    "_p2p_withheld",
-];
-
 impl Store {
     /// Merges the log again, all of it, inside a write transaction. No marker is left before, and no author has anything merged.
     pub(super) fn replay(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        let merged = records::BOOKS.into_iter().chain(["_p2p_withheld"]);
         let filled: Vec<String> =
-            self.tables.iter().map(|t| records::table(t.t)).chain(MERGED.map(str::to_owned)).collect();
+            self.tables.iter().map(|t| records::table(t.t)).chain(merged.map(str::to_owned)).collect();
         // A database of its own, on disk where it is large, gone when it is closed.
         let aside = Connection::open("")?;
         self.conn.execute_batch("SAVEPOINT _p2p_replay")?;

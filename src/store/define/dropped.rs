@@ -24,20 +24,8 @@ use crate::store::{Store, records};
 /// Rows that are looked at to tell a table that was rebuilt from another one.
 const SAMPLE: usize = 16;
 
-/// What is kept about the rows of a table, besides their records.
-const BOOKS: [&str; 11] = [
-    "_p2p_moved",
-    "_p2p_claim",
-    "_p2p_stuck",
-    "_p2p_contend",
-    "_p2p_repair",
-    "_p2p_literal",
-    "_p2p_dangling",
-    "_p2p_conflict",
-    "_p2p_before",
-    "_p2p_decision",
-    "_p2p_mark",
-];
+/// What is kept about rows until they are sealed.
+const UNSEALED: [&str; 3] = ["_p2p_before", "_p2p_decision", "_p2p_mark"];
 
 /// Finds out that a table is gone from here since the last look, or is here again, and keeps it to be told. True if so.
 pub(super) fn note(store: &Store, known: &Known, is_gone: bool) -> Result<bool, StoreError> {
@@ -135,7 +123,7 @@ pub(super) fn forget(store: &mut Store, t: i64) -> Result<(), StoreError> {
         }
     }
     store.conn.execute(&format!("DELETE FROM {}", records::table(t)), [])?;
-    for book in BOOKS {
+    for book in records::BOOKS.into_iter().chain(UNSEALED) {
         store.conn.execute(&format!("DELETE FROM {book} WHERE t = ?1"), [t])?;
     }
     withhold(store, &id)?;
