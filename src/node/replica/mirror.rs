@@ -5,6 +5,7 @@
 //! none: then too, but seldom. A pass goes in steps of milliseconds while there is nothing else to do, and all passes
 //! together take at most a fiftieth of the time: a host that writes tables which nobody tracks must not pay for it.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
 use super::{Open, Replica, work};
@@ -35,7 +36,7 @@ pub(super) struct Mirror {
     is_stale: bool,
     /// The pass under way.
     pass: Option<Pass>,
-    /// What it took so far.
+    /// What it took of a processor so far.
     spent: Duration,
     /// When the next step may be taken, on the monotone clock.
     next_ms: u64,
@@ -87,9 +88,10 @@ impl Replica {
         let gate = &*self.shared.gate;
         let Some(open) = &mut self.open else { return };
         let mut pass = open.mirror.pass.take().unwrap_or_else(|| open.mirror.begin());
-        let begun = Instant::now();
+        let before = processor_time();
         let outcome = step(open, &mut pass, gate);
-        open.mirror.spent += begun.elapsed();
+        // Not by the clock on the wall: a moment in which the machine stood still is no reason to rest for fifty of them.
+        open.mirror.spent += processor_time().saturating_sub(before);
         match outcome {
             Ok(Ok(is_over)) => {
                 open.mirror.next_ms = now_ms + STEPS_MS;
@@ -115,6 +117,11 @@ impl Replica {
         let is_idle = !open.is_dirty && !open.must_apply && !self.links.has_batches();
         open.mirror.next_ms().filter(|_| is_idle).map(|at| at.max(self.trouble.gate_ms))
     }
+}
+
+/// What this thread has taken of a processor.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
 /// One step: reading, and marking what was found. True if the pass is over.
