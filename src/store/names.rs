@@ -158,8 +158,8 @@ impl SqliteRows<'_> {
         Ok((cells.iter().filter_map(Cell::to_value).collect(), missing))
     }
 
-    /// Cells ready to bind: references replaced by what they show, or the refusal if one shows nothing: if it is a weak one alone
-    /// that is said.
+    /// Cells ready to bind: references replaced by what they show, or the refusal if one shows nothing: a weak one if none but
+    /// weak ones do.
     pub(super) fn resolve<'a>(
         &mut self,
         cells: impl Iterator<Item = (usize, &'a Cell<'a>)>,
@@ -173,11 +173,11 @@ impl SqliteRows<'_> {
                     Some(Value::Integer(id)) => Cell::Integer(id),
                     // Rows that come back together: what they refer to among themselves follows.
                     None if self.shared.flags.is_lenient.get() => Cell::Null,
-                    Some(_) | None if self.table.merge.weak.contains(&column) => {
+                    _ if self.table.merge.weak.contains(&column) => {
                         is_weak = true;
                         Cell::Null
                     }
-                    Some(_) | None => return Ok(Err(Refusal::no_parent())),
+                    _ => return Ok(Err(Refusal::no_parent())),
                 },
                 (Cell::Ref(_), None) => {
                     return Ok(Err(Refusal::missing("it refers to a table that is not tracked here")));

@@ -69,12 +69,17 @@ pub(in crate::store) fn by(conn: &Connection, t: i64) -> rusqlite::Result<Option
 /// Is this table empty and without our triggers, though rows of it were sealed, and nobody deleted one? Then it was dropped and made
 /// anew since the last look. A rebuild brings the rows along.
 pub(super) fn is_made_anew(conn: &Connection, known: &Known) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?2)
-               OR EXISTS(SELECT 1 FROM _p2p_mark WHERE t = ?1 AND m = ?3)";
-    let params = params![known.t, format!("_p2p_{}i", known.t), DELETED];
-    let is_live: bool = conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;
-    let records = records::table(known.t);
-    Ok(!is_live && known.state == State::Tracked && !has_rows(conn, &known.name)? && has_rows(conn, &records)?)
+    // Nearly every table has rows, and is not asked further: the others' markers and the schema are gone through.
+    if known.state != State::Tracked || has_rows(conn, &known.name)? || !has_rows(conn, &records::table(known.t))? {
+        return Ok(false);
+    }
+    let is_armed = "SELECT EXISTS(SELECT 1 FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?1)";
+    if conn.prepare_cached(is_armed)?.query_row([format!("_p2p_{}i", known.t)], |row| row.get(0))? {
+        return Ok(false);
+    }
+    let is_deleted = "SELECT EXISTS(SELECT 1 FROM _p2p_mark WHERE t = ?1 AND m = ?2)";
+    let is_deleted: bool = conn.prepare_cached(is_deleted)?.query_row([known.t, DELETED], |row| row.get(0))?;
+    Ok(!is_deleted)
 }
 
 /// Does a table that is there again hold the rows that it had? Then it was rebuilt, and looked at midway.
